@@ -1,0 +1,139 @@
+"""ScaLearn: frozen source adapters, combined by learned scaling coefficients omega.
+
+    delta(z) = sum_t omega_t * (U_t relu(D_t z + d_t) + u_t)
+
+omega is (T, d) per layer for ScaLearn, (T, 1) for ScaLearnUniform; the "++" variants share one omega among all layers.
+The sum is computed as *one* bottleneck of width T*r (`ScaledSources`): the D_t are concatenated once, the rows of the
+stacked U_t are scaled by omega in each step, and two matrix products remain. No (batch, length, T, d) tensor exists.
+
+Source: Frohmann et al., ACL Findings 2024, section 4, equations 1 to 4; constraints and regulariser from its ablations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scalearn.deltas.bottleneck import Bottleneck
+
+Constraint = Literal["none", "mean", "softmax"]
+
+
+class Omega(nn.Module):
+    """Learned scaling coefficients of T sources.
+
+    Args:
+        sources: T.
+        width: d for one coefficient per source and dimension, 1 for one per source (Uniform).
+        init_scale: omega starts at Normal(init_scale / T, 0.001); the paper's choice is 2.
+        dropout: probability of dropping an entry of omega, the rest rescaled by 1 / (1 - p). Each call draws its own
+            mask, shared by batch and tokens; with width 1 it drops whole sources.
+        constraint: per dimension, ``"mean"`` divides by the sum over sources, ``"softmax"`` takes their softmax.
+    """
+
+    def __init__(
+        self,
+        *,
+        sources: int,
+        width: int,
+        init_scale: float = 2.0,
+        dropout: float = 0.0,
+        constraint: Constraint = "none",
+    ) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.empty(sources, width).normal_(mean=init_scale / sources, std=0.001))
+        self.dropout = dropout
+        self.constraint = constraint
+
+    def constrained(self) -> Tensor:
+        """Omega as it acts without dropout, (T, d) or (T, 1)."""
+        if self.constraint == "mean":
+            return self.values / self.values.sum(dim=0, keepdim=True)
+        if self.constraint == "softmax":
+            return self.values.softmax(dim=0)
+        return self.values
+
+    def forward(self) -> Tensor:
+        """Omega for one forward pass of one layer, (T, d) or (T, 1)."""
+        return F.dropout(self.constrained(), self.dropout, self.training)
+
+    def penalty(self) -> Tensor:
+        """sum_t (1 - mean_d omega_t)^2 / T, the paper's omega regulariser before its factor lambda; a scalar."""
+        return (1 - self.values.mean(dim=1)).square().mean()
+
+
+class FixedOmega(nn.Module):
+    """Constant coefficients, one per source: the probing of the paper's section 3.
+
+    Args:
+        values: one coefficient per source, in the order of the sources.
+    """
+
+    values: Tensor
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.tensor(values, dtype=torch.get_default_dtype()).unsqueeze(1))
+
+    def forward(self) -> Tensor:
+        """The coefficients, (T, 1)."""
+        return self.values
+
+
+class ScaledSources(nn.Module):
+    """T frozen bottlenecks, scaled by omega and summed, as one fused bottleneck of width T * r.
+
+    Narrower sources are padded with zeros to the widest, which changes nothing: relu(0) = 0.
+
+    Args:
+        sources: the T source bottlenecks of one layer, all of the same width d; copied, and frozen.
+        omega: what gives the coefficients; one object shared by several layers makes the "++" variants.
+    """
+
+    down_weight: Tensor  # (T * r, d)
+    down_bias: Tensor  # (T * r,)
+    up_weight: Tensor  # (T, r, d)
+    up_bias: Tensor  # (T, d)
+
+    def __init__(self, sources: Sequence[Bottleneck], omega: Omega | FixedOmega) -> None:
+        super().__init__()
+        widest = max(source.down.out_features for source in sources)
+
+        def stack(tensors: Sequence[Tensor]) -> Tensor:
+            """Pads the first axis of each tensor to `widest` and stacks them."""
+            padded = [F.pad(t.detach(), [0, 0] * (t.ndim - 1) + [0, widest - t.shape[0]]) for t in tensors]
+            return torch.stack(padded)
+
+        self.register_buffer("down_weight", stack([s.down.weight for s in sources]).flatten(0, 1))
+        self.register_buffer("down_bias", stack([s.down.bias for s in sources]).flatten())
+        self.register_buffer("up_weight", stack([s.up.weight.T for s in sources]))
+        self.register_buffer("up_bias", torch.stack([s.up.bias.detach() for s in sources]))
+        self.omega = omega
+
+    def _scaled_up(self, omega: Tensor) -> tuple[Tensor, Tensor]:
+        """The weight (d, T * r) and bias (d,) of the up projection under `omega`, (T, d) or (T, 1)."""
+        weight = self.up_weight * omega.unsqueeze(1)
+        bias = (self.up_bias * omega).sum(dim=0)
+        return weight.flatten(0, 1).T, bias
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Maps (..., d) to (..., d)."""
+        weight, bias = self._scaled_up(self.omega())
+        hidden = torch.relu(F.linear(z, self.down_weight, self.down_bias))
+        return F.linear(hidden, weight, bias)
+
+    @torch.no_grad()
+    def fold(self) -> Bottleneck:
+        """One ordinary bottleneck of width T * r that equals this delta in evaluation mode."""
+        omega = self.omega.constrained() if isinstance(self.omega, Omega) else self.omega()
+        weight, bias = self._scaled_up(omega)
+        folded = Bottleneck(width=weight.shape[0], bottleneck=weight.shape[1]).to(weight)
+        folded.down.weight.copy_(self.down_weight)
+        folded.down.bias.copy_(self.down_bias)
+        folded.up.weight.copy_(weight)
+        folded.up.bias.copy_(bias)
+        return folded

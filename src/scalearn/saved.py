@@ -1,0 +1,150 @@
+"""What a model's folder holds, read and written with every check, without building the model.
+
+`scalearn.json` names backbone, task, method and sources (by name, place and SHA-256); `model.safetensors` has the
+trained tensors only; `sources/` has copies of the sources where they were asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from scalearn.errors import InputError
+from scalearn.heads import POOLINGS, Pooling
+from scalearn.methods import Method, method_from_name
+from scalearn.sources import BUILTIN, BackboneReference, Shelf, Source, read_checked, read_description
+from scalearn.tasks import Task
+
+FORMAT_VERSION = 1
+DESCRIPTION = "scalearn.json"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceReference:
+    """A source that a saved model depends on."""
+
+    name: str
+    location: str
+    """``builtin``, or a path seen from the model's folder."""
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """The content of a model's folder."""
+
+    backbone: BackboneReference
+    pooling: Pooling
+    task: Task
+    method: Method
+    sources: Sequence[SourceReference]
+    state: Mapping[str, Tensor] = field(repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Anything else worth keeping: scores, provenance, parameter counts."""
+
+    @classmethod
+    def read(cls, folder: Path) -> SavedModel:
+        """Reads a folder, checking hash and format.
+
+        Raises:
+            InputError: something is missing, altered or unknown.
+        """
+        path = folder / DESCRIPTION
+        description = read_description(path, version=FORMAT_VERSION)
+        try:
+            backbone = BackboneReference(**description.pop("backbone"))
+            method = description.pop("method")
+            method = method_from_name(method["name"], **method["options"])
+            sources = [SourceReference(**entry) for entry in description.pop("sources")]
+            task, pooling, sha256 = description.pop("task"), description.pop("pooling"), description.pop("sha256")
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} lacks or misnames a field ({error}): save the model anew") from error
+        if pooling not in POOLINGS:
+            raise InputError(f"{path} has pooling {pooling!r}: valid are {', '.join(POOLINGS)}")
+        return cls(
+            backbone=backbone,
+            pooling=pooling,
+            task=Task.from_description(task),
+            method=method,
+            sources=sources,
+            state=read_checked(folder / WEIGHTS, sha256=sha256),
+            facts=description,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes the two files into a folder that the caller is putting together."""
+        data = save_tensors({key: value.cpu().contiguous() for key, value in self.state.items()})
+        description = {
+            "format_version": FORMAT_VERSION,
+            "scalearn": metadata.version("scalearn"),
+            "backbone": asdict(self.backbone),
+            "pooling": self.pooling,
+            "task": self.task.describe(),
+            "method": {"name": self.method.name, "options": self.method.model_dump()},
+            "sources": [asdict(reference) for reference in self.sources],
+            "sha256": hashlib.sha256(data).hexdigest(),
+            **self.facts,
+        }
+        (folder / WEIGHTS).write_bytes(data)
+        (folder / DESCRIPTION).write_text(
+            json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+    def find_sources(self, folder: Path, given: Shelf | None = None) -> Shelf | None:
+        """Its sources, from the shelf given or from where they were, with the hashes recorded; None if it has none.
+
+        Raises:
+            InputError: one is not there, or is another than the model was trained with.
+        """
+        if not self.sources:
+            return None
+        if given is not None:
+            shelf = given.only(reference.name for reference in self.sources)
+        else:
+            builtin = Shelf(BUILTIN) if any(reference.location == BUILTIN for reference in self.sources) else None
+            shelf = Shelf(
+                builtin[reference.name]
+                if builtin is not None and reference.location == BUILTIN
+                else Source.load(folder / reference.location)
+                for reference in self.sources
+            )
+        for reference in self.sources:
+            found = shelf[reference.name]
+            if found.sha256 != reference.sha256:
+                raise InputError(
+                    f"source {found.name!r} ({found.location}) has SHA-256 {found.sha256[:12]}..., but {folder} was "
+                    f"trained with {reference.sha256[:12]}...: give that shelf (sources=..., --sources)"
+                )
+        return shelf
+
+
+def refer(source: Source, *, folder: Path) -> SourceReference:
+    """How a model that will stand in `folder` refers to `source` where it is.
+
+    Raises:
+        InputError: the source is only in memory.
+    """
+    if not source.location:
+        raise InputError(f"source {source.name!r} was never saved: save it first, or use include_sources=True")
+    location = source.location
+    if location != BUILTIN:
+        location = Path(os.path.relpath(Path(location).resolve(), folder.resolve())).as_posix()
+    return SourceReference(name=source.name, location=location, sha256=source.sha256)
+
+
+def copy_in(source: Source, *, aside: Path) -> SourceReference:
+    """Copies `source` into the folder that is being put together, and refers to the copy."""
+    location = f"sources/{source.name}"
+    (aside / location).mkdir(parents=True)
+    sha256 = source.write_into(aside / location)
+    return SourceReference(name=source.name, location=location, sha256=sha256)

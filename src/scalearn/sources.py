@@ -1,0 +1,309 @@
+"""Sources: adapters trained on one task, on disk, and the shelf that holds them.
+
+A source is a folder with `source.json` (what it is and where it comes from) and `source.safetensors` (its tensors,
+named ``layers.<index>.<down|up>.<weight|bias>``). A shelf is a folder of such folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from scalearn.atomic import new_folder
+from scalearn.backbones import Backbone
+from scalearn.deltas import Bottleneck
+from scalearn.errors import InputError
+
+FORMAT_VERSION = 1
+DESCRIPTION = "source.json"
+WEIGHTS = "source.safetensors"
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneReference:
+    """Which backbone some weights were trained on."""
+
+    name: str
+    fingerprint: str
+    model_type: str
+    width: int
+    layers: int
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> BackboneReference:
+        """The reference to a loaded backbone."""
+        return cls(
+            name=backbone.name,
+            fingerprint=backbone.fingerprint,
+            model_type=backbone.model.config.model_type,
+            width=backbone.width,
+            layers=backbone.layers,
+        )
+
+    def difference(self, backbone: Backbone) -> str | None:
+        """In words, how `backbone` differs from the one referred to; None if it is the same."""
+        if (self.width, self.layers) != (backbone.width, backbone.layers):
+            return (
+                f"has width {self.width} and {self.layers} layers ({self.name}), but {backbone.name} has width "
+                f"{backbone.width} and {backbone.layers} layers"
+            )
+        if self.fingerprint != backbone.fingerprint:
+            own, other = self.fingerprint[:8], backbone.fingerprint[:8]
+            return f"was trained on {self.name} ({own}), not on {backbone.name} ({other})"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A trained single-task adapter."""
+
+    name: str
+    backbone: BackboneReference
+    task: Mapping[str, Any]
+    """`Task.describe()` of the task it was trained on."""
+    method: str
+    options: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    """Split name to scores, as measured when it was trained."""
+    provenance: Mapping[str, Any]
+    """Rows, seed, command, library versions: whatever a reader needs to judge or rebuild it."""
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    sha256: str = ""
+    """Of `source.safetensors`; empty until saved."""
+    location: str = ""
+    """The folder it was read from, or ``builtin``."""
+
+    def __post_init__(self) -> None:
+        """Refuses names that are not plain folder names: sources are stored and copied under their names."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name):
+            raise InputError(
+                f"source name {self.name!r} ({self.location}): use letters, digits, '.', '_', '+' and '-' only"
+            )
+
+    @classmethod
+    def load(cls, folder: Path, *, location: str | None = None) -> Source:
+        """Reads a source, checking its hash and its shapes.
+
+        Raises:
+            InputError: a file is missing, cut short, altered, or of another format.
+        """
+        path = folder / DESCRIPTION
+        description = read_description(path, version=FORMAT_VERSION)
+        try:
+            reference = BackboneReference(**description["backbone"])
+            expected = description["sha256"]
+            rest = {key: description[key] for key in ("name", "task", "method", "options", "metrics", "provenance")}
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} lacks or misnames a field ({error}): train or import this source anew") from error
+        tensors = read_checked(folder / WEIGHTS, sha256=expected)
+        source = cls(backbone=reference, tensors=tensors, sha256=expected, location=location or str(folder), **rest)
+        source.bottlenecks()  # shapes are checked before anything is built on them
+        return source
+
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None, overwrite: bool = False) -> None:
+        """Writes the source as a new folder.
+
+        Args:
+            folder: must not exist, unless `overwrite`.
+            dtype: store the tensors so, for instance in `torch.float16`; by default as they are.
+            overwrite: replace a folder that exists.
+        """
+        with new_folder(folder, overwrite=overwrite) as aside:
+            self.write_into(aside, dtype=dtype)
+
+    def write_into(self, folder: Path, *, dtype: torch.dtype | None = None) -> str:
+        """Writes the two files into a folder that the caller is putting together; returns the tensors' SHA-256."""
+        data = save_tensors({key: value.to(dtype or value.dtype).contiguous() for key, value in self.tensors.items()})
+        sha256 = hashlib.sha256(data).hexdigest()
+        description = {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "backbone": vars(self.backbone),
+            "task": dict(self.task),
+            "method": self.method,
+            "options": dict(self.options),
+            "metrics": dict(self.metrics),
+            "provenance": dict(self.provenance),
+            "sha256": sha256,
+        }
+        (folder / WEIGHTS).write_bytes(data)
+        (folder / DESCRIPTION).write_text(
+            json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        return sha256
+
+    def bottlenecks(self) -> list[Bottleneck]:
+        """Its adapters in float32 (float64 stays), one per layer.
+
+        Raises:
+            InputError: a tensor is missing or of another shape than the description says.
+        """
+        layers = []
+        for index in range(self.backbone.layers):
+            prefix = f"layers.{index}."
+            own = {key[len(prefix) :]: value for key, value in self.tensors.items() if key.startswith(prefix)}
+            down = own.get("down.weight")
+            if down is None or down.ndim != 2 or down.shape[1] != self.backbone.width:
+                found = "no tensor" if down is None else f"shape {tuple(down.shape)}"
+                raise InputError(
+                    f"source {self.name!r} ({self.location}) has {found} at {prefix}down.weight, expected (bottleneck, "
+                    f"{self.backbone.width}): train or import it anew"
+                )
+            dtype = torch.float64 if down.dtype == torch.float64 else torch.float32
+            layer = Bottleneck(width=self.backbone.width, bottleneck=down.shape[0]).to(dtype)
+            try:
+                layer.load_state_dict({key: value.to(dtype) for key, value in own.items()})
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())
+                raise InputError(f"source {self.name!r} ({self.location}), layer {index}: {reason}") from error
+            layers.append(layer)
+        return layers
+
+
+class Shelf:
+    """An ordered collection of sources with distinct names.
+
+    Args:
+        sources: a folder of sources (or one source's folder), ``"builtin"`` for the shelf that ships with scalearn, or
+            sources already loaded.
+
+    Raises:
+        InputError: the folder does not exist or holds no source, or two sources have one name.
+    """
+
+    def __init__(self, sources: str | Path | Iterable[Source]) -> None:
+        if isinstance(sources, str | Path):
+            loaded = _read_builtin() if str(sources) == BUILTIN else _read_shelf(Path(sources))
+        else:
+            loaded = list(sources)
+        self._sources: dict[str, Source] = {}
+        for source in loaded:
+            if source.name in self._sources:
+                other = self._sources[source.name]
+                raise InputError(
+                    f"two sources are named {source.name!r}: {other.location} and {source.location}; rename one "
+                    f"('name' in its {DESCRIPTION}) or leave one out"
+                )
+            self._sources[source.name] = source
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its sources, in order."""
+        return tuple(self._sources)
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self._sources.values())
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, name: str) -> Source:
+        self._check_known([name])
+        return self._sources[name]
+
+    def only(self, names: Iterable[str]) -> Shelf:
+        """The shelf of just these sources, in the order given."""
+        names = list(names)
+        self._check_known(names)
+        return Shelf(self._sources[name] for name in names)
+
+    def without(self, names: Iterable[str]) -> Shelf:
+        """The shelf but for these sources; leave out a target's own data this way."""
+        names = set(names)
+        self._check_known(names)
+        return Shelf(source for source in self if source.name not in names)
+
+    def check_fits(self, backbone: Backbone) -> None:
+        """Raises `InputError` naming each source that was trained on another backbone, or that the shelf is empty."""
+        if not len(self):
+            raise InputError(
+                "there are zero sources: give at least one, or train one with `scalearn train TASK --out shelf/TASK`"
+            )
+        misfits = [
+            f"source {source.name!r} {difference}"
+            for source in self
+            if (difference := source.backbone.difference(backbone))
+        ]
+        if misfits:
+            raise InputError(f"{'; '.join(misfits)}: train these sources on {backbone.name}, or choose their backbone")
+
+    def _check_known(self, names: Iterable[str]) -> None:
+        unknown = [name for name in names if name not in self._sources]
+        if unknown:
+            raise InputError(
+                f"no source named {', '.join(map(repr, unknown))}; there are {', '.join(self.names) or 'none'}"
+            )
+
+
+def read_description(path: Path, *, version: int) -> dict[str, Any]:
+    """Reads one of the library's JSON descriptions.
+
+    Raises:
+        InputError: it is missing, not JSON, or of a newer format than `version`.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give a folder that scalearn wrote")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}): restore it, or train anew") from error
+    found = description.get("format_version") if isinstance(description, dict) else None
+    if found != version:
+        raise InputError(
+            f"{path} has format_version {found!r}, this scalearn reads {version}: install the scalearn that wrote it"
+        )
+    return dict(description)
+
+
+def read_checked(path: Path, *, sha256: str) -> dict[str, Tensor]:
+    """Reads a safetensors file after checking its hash.
+
+    Raises:
+        InputError: it is missing, its hash is another, or it is not a safetensors file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: copy the whole folder, or train anew")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise InputError(
+            f"{path} ({len(data)} bytes) has SHA-256 {found[:12]}..., not {sha256[:12]}... as recorded: it was cut "
+            "short or altered; copy it again or train anew"
+        )
+    try:
+        tensors: dict[str, Tensor] = load_tensors(data)
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}): copy it again or train anew") from error
+    return tensors
+
+
+def _read_shelf(folder: Path) -> list[Source]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give a folder of sources, or {BUILTIN!r} for the shelf that ships")
+    if (folder / DESCRIPTION).is_file():
+        return [Source.load(folder)]
+    found = sorted(path.parent for path in folder.glob(f"*/{DESCRIPTION}") if not path.parent.name.startswith("."))
+    if not found:
+        raise InputError(
+            f"{folder} holds zero sources (no */{DESCRIPTION}): train one with `scalearn train TASK --out "
+            f"{folder}/TASK`, or use {BUILTIN!r}"
+        )
+    return [Source.load(path) for path in found]
+
+
+def _read_builtin() -> list[Source]:
+    with resources.as_file(resources.files("scalearn") / "shelves" / "minilm") as folder:
+        return [Source.load(path.parent, location=BUILTIN) for path in sorted(folder.glob(f"*/{DESCRIPTION}"))]

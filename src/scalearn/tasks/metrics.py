@@ -1,0 +1,83 @@
+"""What a task is measured by: scikit-learn's and scipy's functions under the names the field uses.
+
+Each metric takes N gold labels and N predictions (class indices, or floats for the two correlations) and returns one
+number. Two conventions: a correlation (matthews, pearson, spearman) with a side that is constant is undefined and
+counts as 0.0, what chance would give; so does an F1 without a single true or predicted positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+Values = NDArray[Any]
+COMBINED = "combined_score"
+"""The name of the mean of a task's metrics."""
+
+
+def accuracy(labels: Values, predictions: Values) -> float:
+    """The share of rows predicted right."""
+    return float(accuracy_score(labels, predictions))
+
+
+def f1(labels: Values, predictions: Values) -> float:
+    """F1 of class 1 of a two-class task."""
+    return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0.0))
+
+
+def f1_macro(labels: Values, predictions: Values) -> float:
+    """The plain mean of each class's F1, over the classes that occur in the labels or the predictions."""
+    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+
+def matthews(labels: Values, predictions: Values) -> float:
+    """Matthews' correlation coefficient; 0.0 if a side is constant."""
+    return 0.0 if _constant(labels) or _constant(predictions) else float(matthews_corrcoef(labels, predictions))
+
+
+def pearson(labels: Values, predictions: Values) -> float:
+    """Pearson's correlation; 0.0 if a side is constant, NaN if a prediction is not finite (training diverged)."""
+    return _correlation(lambda x, y: float(pearsonr(x, y).statistic), labels, predictions)
+
+
+def spearman(labels: Values, predictions: Values) -> float:
+    """Spearman's rank correlation, ties by mean rank; 0.0 if a side is constant, NaN if a prediction is not finite."""
+    return _correlation(lambda x, y: float(spearmanr(x, y).statistic), labels, predictions)
+
+
+METRICS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
+    {
+        "accuracy": accuracy,
+        "f1": f1,
+        "f1_macro": f1_macro,
+        "matthews": matthews,
+        "pearson": pearson,
+        "spearman": spearman,
+    }
+)
+"""All metrics by name."""
+
+
+def _constant(values: Values) -> bool:
+    return bool((values == values[0]).all())
+
+
+def _correlation(compute: Callable[[Values, Values], float], labels: Values, predictions: Values) -> float:
+    x, y = labels.astype(np.float64), predictions.astype(np.float64)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return float("nan")
+    # a side that varies by rounding only would correlate with noise (and scipy would warn)
+    if _flat(x) or _flat(y):
+        return 0.0
+    return compute(x, y)
+
+
+def _flat(values: Values) -> bool:
+    spread = np.linalg.norm(values - values.mean())
+    return bool(spread <= 1e-13 * abs(values.mean()) or _constant(values))

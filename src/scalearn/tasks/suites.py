@@ -1,0 +1,192 @@
+"""Published suites: a task is a short declaration, read from the Hub or from a folder laid out like it.
+
+Splits follow the published protocol (Frohmann et al., 2024): dev is a tenth of the official train split, drawn with
+seed 42 and, where there are classes, stratified by label; test is the official validation split, since official test
+labels are withheld.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset, load_dataset
+from datasets.exceptions import DatasetsError
+from datasets.utils.stratify import stratified_shuffle_split_generate_indices
+
+from scalearn.errors import InputError
+from scalearn.tasks.metrics import COMBINED
+from scalearn.tasks.splits import make_split
+from scalearn.tasks.tables import check_columns, one_line
+from scalearn.tasks.task import Task
+
+DEV_FRACTION = 0.1
+DEV_SEED = 42
+_LABEL = "label"
+_WITHHELD = -1
+"""What the Hub writes for a label that is not published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """A task of a suite; its name is the suite's configuration and folder name too."""
+
+    name: str
+    """What the suite calls the task."""
+    text: tuple[str, ...]
+    """The one or two text columns."""
+    labels: tuple[str, ...] = ()
+    """Class names in the order of the suite's indices; none for regression."""
+    metrics: tuple[str, ...] = ("accuracy",)
+    """Of several, the main one is their mean."""
+    tests: tuple[tuple[str, str], ...] = (("test", "validation"),)
+    """Our name and the suite's name of each test split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Tasks that are published together."""
+
+    repository: str
+    """Dataset repository on the Hub, with a configuration for each task."""
+    folder: str
+    """What the suite is called in a local folder."""
+    tasks: tuple[Declaration, ...]
+    """In the order in which tables show them."""
+
+
+def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None) -> Task:
+    """Loads a declared task.
+
+    Args:
+        suite: that `declaration` belongs to.
+        declaration: the task.
+        data: a folder that holds ``<suite>/<task>/`` or ``<task>/`` with ``<split>-00000-of-00001.parquet`` files; None
+            reads from the Hub.
+
+    Raises:
+        InputError: the data cannot be reached or read, or is not what the declaration says: a column is missing, class
+            names differ, or a label is withheld.
+    """
+    published = ["train", *(theirs for _, theirs in declaration.tests)]
+    if data is None:
+        where = f"{suite.repository} ({declaration.name})"
+        raw = _read_hub(suite, declaration, published)
+    else:
+        folder = _task_folder(data, suite, declaration)
+        where = str(folder)
+        raw = {split: _read_folder(folder, split) for split in published}
+    whole = {split: _checked(rows, declaration, f"{where}, split {split}") for split, rows in raw.items()}
+    try:
+        train, dev = split_train(whole["train"], stratified=bool(declaration.labels))
+    except ValueError as error:  # fewer rows than a stratified tenth needs
+        raise InputError(
+            f"{where}, split train: no tenth of its {len(whole['train'])} rows can be set aside for development: "
+            f"{one_line(error)}; give the whole split"
+        ) from error
+    return Task(
+        name=declaration.name,
+        kind="classification" if declaration.labels else "regression",
+        text=declaration.text,
+        label=_LABEL,
+        labels=declaration.labels,
+        metrics=declaration.metrics,
+        main_metric=declaration.metrics[0] if len(declaration.metrics) == 1 else COMBINED,
+        splits={
+            "train": train,
+            "dev": dev,
+            **{ours: whole[theirs] for ours, theirs in declaration.tests},
+        },
+    )
+
+
+def split_train(train: Dataset, *, stratified: bool) -> tuple[Dataset, Dataset]:
+    """The published train and dev: row by row those of `Dataset.train_test_split`.
+
+    Raises:
+        ValueError: stratified, and a class has fewer than two rows or dev fewer rows than there are classes.
+    """
+    if not stratified:
+        parts = train.train_test_split(test_size=DEV_FRACTION, seed=DEV_SEED, keep_in_memory=True)
+        return parts["train"], parts["test"]
+    # what train_test_split calls after reading the labels one row at a time, which takes it half a minute for MNLI
+    dev_rows = math.ceil(len(train) * DEV_FRACTION)
+    draws = stratified_shuffle_split_generate_indices(
+        np.asarray(train[_LABEL][:]), len(train) - dev_rows, dev_rows, np.random.default_rng(DEV_SEED)
+    )
+    kept, set_aside = next(draws)
+    return train.select(kept), train.select(set_aside)
+
+
+def _read_hub(suite: Suite, declaration: Declaration, splits: Sequence[str]) -> dict[str, Dataset]:
+    try:
+        read = load_dataset(suite.repository, declaration.name)
+    except (OSError, ValueError, DatasetsError) as error:
+        raise InputError(
+            f"{declaration.name}: cannot read {suite.repository} from the Hub: {one_line(error)}; connect, or give a "
+            f"folder with --data DIR (data=DIR) that holds {_layout(suite, declaration)}"
+        ) from error
+    return {split: read[split] for split in splits}
+
+
+def _layout(suite: Suite, declaration: Declaration) -> str:
+    splits = ("train", *(theirs for _, theirs in declaration.tests))
+    files = ", ".join(f"{split}-00000-of-00001.parquet" for split in splits)
+    return f"DIR/{suite.folder}/{declaration.name}/ (or DIR/{declaration.name}/) with {files}"
+
+
+def _task_folder(data: Path, suite: Suite, declaration: Declaration) -> Path:
+    for folder in (data / suite.folder / declaration.name, data / declaration.name):
+        if folder.is_dir():
+            return folder
+    raise InputError(
+        f"{data}: holds no data of {declaration.name}; "
+        f"expected, with DIR for this folder, {_layout(suite, declaration)}"
+    )
+
+
+def _read_folder(folder: Path, split: str) -> Dataset:
+    shards = sorted(folder.glob(f"{split}-*-of-*.parquet"))
+    if not shards:
+        raise InputError(f"{folder}: holds no {split}-00000-of-00001.parquet; copy the split from the Hub's repository")
+    count = re.fullmatch(r".*-of-(\d+)\.parquet", shards[0].name)
+    if count is None or int(count[1]) != len(shards):
+        raise InputError(f"{folder}: {len(shards)} of the shards of {shards[0].name} are here; copy all of them")
+    tables = []
+    for shard in shards:
+        try:
+            tables.append(pq.ParquetFile(shard).read())
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{shard}: not a readable Parquet file: {one_line(error)}; copy it again") from error
+    return Dataset(pa.concat_tables(tables))
+
+
+def _checked(rows: Dataset, declaration: Declaration, where: str) -> Dataset:
+    check_columns(Path(where), rows.column_names, (*declaration.text, _LABEL))
+    feature = rows.features[_LABEL]
+    if isinstance(feature, ClassLabel) and tuple(feature.names) != declaration.labels:
+        raise InputError(
+            f"{where}: the classes are {', '.join(feature.names)}, not {', '.join(declaration.labels) or 'numbers'}; "
+            f"give the data of {declaration.name} as published"
+        )
+    texts = [rows[column][:] for column in declaration.text]
+    labels = rows[_LABEL][:]
+    for row, label in enumerate(labels):
+        known = label in range(len(declaration.labels)) if declaration.labels else _is_score(label)
+        if not known:
+            withheld = " (withheld)" if label == _WITHHELD else ""
+            raise InputError(f"{where}: row {row + 1} has the label {label}{withheld}; give a split with labels")
+    for column, cells in zip(declaration.text, texts, strict=True):
+        if not all(isinstance(cell, str) for cell in cells):
+            raise InputError(f"{where}: column {column!r} holds cells that are not text; give the data as published")
+    return make_split(texts, labels, labels=declaration.labels)
+
+
+def _is_score(label: object) -> bool:
+    return isinstance(label, float) and math.isfinite(label) and label != _WITHHELD

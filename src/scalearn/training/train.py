@@ -1,0 +1,241 @@
+"""`train`: from a `TransferModel` to a finished folder, safe to stop and start again.
+
+While a run is under way everything it writes stands in ``.<name>.partial`` beside its folder. When it is done, the
+finished folder takes its name in one rename. The same call after an interruption goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import EarlyStoppingCallback, EvalPrediction, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from scalearn.atomic import refuse_existing, replace_folder, write_text
+from scalearn.encoding import collator
+from scalearn.errors import InputError
+from scalearn.methods import Protocol, Recipe, recipe_for
+from scalearn.model import TransferModel
+from scalearn.precision import Precision, attention_for, resolve
+from scalearn.training.evaluate import evaluate
+from scalearn.training.progress import ProgressBar
+from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training run gave."""
+
+    metrics: Mapping[str, Mapping[str, float]]
+    """Split to scores of the best checkpoint: ``dev``, and ``test`` where the task has one."""
+    best_epoch: float
+    epochs: float
+    """Epochs trained before the end or the early stop."""
+    seconds: float
+    """Of this call, without loading."""
+    history: list[dict[str, float]]
+    """Trainer's log: losses and dev scores by epoch."""
+
+
+def train(
+    model: TransferModel,
+    out: str | Path | None = None,
+    *,
+    protocol: Protocol = "default",
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    precision: Precision = "auto",
+    name: str | None = None,
+    command: str | None = None,
+    include_sources: bool = False,
+    overwrite: bool = False,
+    restart: bool = False,
+    progress: bool = True,
+    report_to: str = "none",
+) -> TrainResult:
+    """Trains a model in place, keeps its best checkpoint by the dev split, and saves it.
+
+    Args:
+        model: from `TransferModel.from_backbone`, with a task that has ``train`` and ``dev`` rows.
+        out: a new folder for the model, and for the source it makes where the method makes one; None saves nothing.
+        protocol: ``default``, or ``published`` for the paper's hyper-parameters.
+        recipe: hyper-parameters that replace the protocol's.
+        seed: of batches and dropout. The same seed, machine and versions give the same weights.
+        precision: see `scalearn.precision`.
+        name: of the source that is made; the task's name by default.
+        command: kept as provenance.
+        include_sources: copy the sources into `out`.
+        overwrite: replace `out` if it exists.
+        restart: forget an unfinished run of the same folder.
+        progress: show a progress bar.
+        report_to: passed to Trainer, for instance ``trackio`` or ``tensorboard``.
+
+    Raises:
+        InputError: the task has no rows to train on, `out` exists, or an unfinished run with other settings stands in
+            its place.
+    """
+    recipe = recipe or recipe_for(model.method, protocol)
+    for split in ("train", "dev"):
+        if split not in model.task.splits or not len(model.task.splits[split]):
+            raise InputError(f"task {model.task.name!r} has no {split} rows: load it with its data to train on it")
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        refuse_existing(folder, overwrite=overwrite)
+    run = {
+        "task": model.task.fingerprint(),
+        "backbone": model.reference.fingerprint,
+        "method": [model.method.name, model.method.model_dump()],
+        "sources": [source.sha256 for source in model.sources],
+        "recipe": recipe.model_dump(),
+        "seed": seed,
+        "precision": resolve(precision, model.device),
+        "pooling": model.head.pooling,
+    }
+    work = _open_work(folder, run, restart=restart)
+    started = time.perf_counter()
+    try:
+        trainer = _fit(
+            model, work / "checkpoints", recipe, seed=seed, precision=precision, progress=progress, report_to=report_to
+        )
+        metrics = {
+            split: evaluate(model, split, precision=precision) for split in model.task.splits if split != "train"
+        }
+        result = TrainResult(
+            metrics=metrics,
+            best_epoch=_best_epoch(trainer),
+            epochs=float(trainer.state.epoch or 0),
+            seconds=time.perf_counter() - started,
+            history=[dict(entry) for entry in trainer.state.log_history],
+        )
+        if folder is not None:
+            finished = work / "finished"
+            finished.mkdir()
+            provenance = {
+                "rows": {split: len(rows) for split, rows in model.task.splits.items()},
+                "seed": seed,
+                "protocol": protocol,
+                "recipe": recipe.model_dump(),
+                "best_epoch": result.best_epoch,
+                "precision": run["precision"],
+                "command": command,
+                "versions": {p: metadata.version(p) for p in ("scalearn", "torch", "transformers")},
+            }
+            facts = {"metrics": metrics, "provenance": provenance}
+            model.write_into(finished, folder=folder, include_sources=include_sources, extra=facts)
+            if model.makes_source:
+                source = model.to_source(name=name or model.task.name, metrics=metrics, provenance=provenance)
+                source.write_into(finished)
+            replace_folder(finished, folder)
+    except BaseException as error:
+        if folder is None or isinstance(error, InputError):  # anything else can be resumed
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def _open_work(folder: Path | None, run: Mapping[str, Any], *, restart: bool) -> Path:
+    """The working folder of a run: new, or that of the same run interrupted."""
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="scalearn-"))
+    work = folder.parent / f".{folder.name}.partial"
+    text = json.dumps(run, indent=2, sort_keys=True)
+    if work.exists() and not restart:
+        path = work / "run.json"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            raise InputError(
+                f"{work} holds an unfinished run of {folder} with other settings: finish it with the command that "
+                "began it, or discard it with --restart (restart=True)"
+            )
+        shutil.rmtree(work / "finished", ignore_errors=True)
+        return work
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    write_text(work / "run.json", text)
+    return work
+
+
+def _fit(
+    model: TransferModel,
+    checkpoints: Path,
+    recipe: Recipe,
+    *,
+    seed: int,
+    precision: Precision,
+    progress: bool,
+    report_to: str,
+) -> TransferTrainer:
+    """Trains `model` and leaves it with the weights of its best checkpoint."""
+    task = model.task
+
+    def rows(split: str) -> list[dict[str, Any]]:
+        data = task.splits[split]
+        texts = {key: list(data[key]) for key in data.column_names if key != "label"}
+        return model.encode(texts, list(data["label"]))
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        logits = np.asarray(prediction.predictions)
+        answers = logits.squeeze(-1) if task.kind == "regression" else logits.argmax(axis=-1)
+        return task.score(np.asarray(prediction.label_ids), answers)
+
+    use_bf16 = resolve(precision, model.device) == "bf16"
+    model.backbone_dropout = recipe.backbone_dropout
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=2 * recipe.batch_size,
+        num_train_epochs=recipe.epochs,
+        lr_scheduler_type="linear",
+        warmup_steps=recipe.warmup_fraction,
+        max_grad_norm=1.0,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss" if recipe.select == "loss" else f"eval_{task.main_metric}",
+        greater_is_better=recipe.select == "metric",
+        bf16=use_bf16,
+        use_cpu=model.device.type == "cpu",
+        dataloader_pin_memory=model.device.type == "cuda",
+        seed=seed,
+        disable_tqdm=True,
+        report_to=report_to,
+    )
+    callbacks: list[Any] = [EarlyStoppingCallback(recipe.patience)] if recipe.patience < recipe.epochs else []
+    bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric)
+    if progress:
+        callbacks.append(bar)
+    trainer = TransferTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows("train"),
+        eval_dataset=rows("dev"),
+        data_collator=collator(model.need_tokenizer()),
+        compute_metrics=compute_metrics,
+        callbacks=callbacks,
+        optimizers=(optimizer_for(model, recipe), None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))
+    try:
+        trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
+    finally:
+        bar.close()
+    model.eval()
+    return trainer
+
+
+def _best_epoch(trainer: TransferTrainer) -> float:
+    """The epoch of the checkpoint that was kept."""
+    steps = {entry["step"]: entry["epoch"] for entry in trainer.state.log_history if "eval_loss" in entry}
+    return float(steps.get(trainer.state.best_global_step, trainer.state.epoch or 0))

@@ -1,0 +1,63 @@
+"""The one subclass of transformers' `Trainer`: it saves only what was trained, and batches by length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import Trainer
+from transformers.trainer_utils import get_last_checkpoint
+
+from scalearn.methods import Recipe
+from scalearn.model import TransferModel
+from scalearn.saved import WEIGHTS
+from scalearn.training.buckets import LengthBucketSampler
+
+
+class TransferTrainer(Trainer):
+    """A `Trainer` whose checkpoints hold the trained tensors of a `TransferModel`, not its backbone and sources."""
+
+    model: TransferModel
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: t.contiguous() for name, t in self.model.trained_state().items()}, folder / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        self.model.load_trained_state(load_file(Path(resume_from_checkpoint) / WEIGHTS))
+
+    def _load_best_model(self) -> None:
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthBucketSampler:
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [len(row["input_ids"]) for row in rows]
+        return LengthBucketSampler(lengths, batch_size=self._train_batch_size, seed=self.args.seed)
+
+
+def optimizer_for(model: TransferModel, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with one learning rate for the head and one for everything else that is trained."""
+    head = {id(p) for p in model.head.parameters()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in head], "lr": recipe.learning_rate},
+        {"params": [p for p in trained if id(p) in head], "lr": recipe.head_learning_rate},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], betas=(0.9, 0.999), eps=1e-8, weight_decay=recipe.weight_decay
+    )
+
+
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end; Trainer writes `trainer_state.json` last."""
+    if not folder.is_dir():
+        return None
+    while (last := get_last_checkpoint(str(folder))) is not None:
+        if (Path(last) / "trainer_state.json").is_file():
+            return str(last)
+        Path(last).rename(Path(last).with_name(f"broken-{Path(last).name}"))
+    return None
