@@ -83,6 +83,23 @@ def read_splits(
     return kind, names, splits
 
 
+def read_labelled(path: str | Path, *, text: Sequence[str], label: str, names: Sequence[str]) -> Dataset:
+    """Reads labelled rows of a task that is known already.
+
+    Args:
+        path: a CSV, TSV, JSONL or Parquet file.
+        text: the columns of text.
+        label: the label column.
+        names: the class names; none for regression.
+
+    Raises:
+        InputError: as `Task.from_files`, or a label is not among the names.
+    """
+    table = read_table(path, (*text, label))
+    texts = [check_texts(table, column) for column in text]
+    return make_split(texts, _values(read_labels(table, label), names, table=table, column=label), labels=names)
+
+
 def text_columns(text: str | Sequence[str], *, label: str | None = None) -> tuple[str, ...]:
     """`text` as one or two column names.
 

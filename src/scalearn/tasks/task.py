@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scalearn.errors import InputError
 from scalearn.tasks.draws import draw_rows
-from scalearn.tasks.files import read_splits, text_columns
+from scalearn.tasks.files import read_labelled, read_splits, text_columns
 from scalearn.tasks.labels import KINDS, Kind
 from scalearn.tasks.metrics import COMBINED, METRICS
 from scalearn.tasks.splits import TEXTS
@@ -196,6 +196,15 @@ class Task:
             classes = data["label"][:] if self.kind == "classification" else None
             splits[split] = data.select(draw_rows(classes, len(data), rows=rows, seed=(seed, stream)))
         return replace(self, splits=splits)
+
+    def with_file(self, path: str | Path, *, split: str = "test") -> Task:
+        """The same task with labelled rows from a file as one of its splits; the columns are those of training.
+
+        Raises:
+            InputError: the file cannot be used, or has a label that this task does not know.
+        """
+        rows = read_labelled(path, text=self.text, label=self.label, names=self.labels)
+        return replace(self, splits={**self.splits, split: rows})
 
     def fingerprint(self) -> str:
         """SHA-256 of the description and of every row of every split, in hexadecimal."""

@@ -77,7 +77,7 @@ def train(
         overwrite: replace `out` if it exists.
         restart: forget an unfinished run of the same folder.
         progress: show a progress bar.
-        report_to: passed to Trainer, for instance ``trackio`` or ``tensorboard``.
+        report_to: passed to Trainer, for instance ``tensorboard``.
 
     Raises:
         InputError: the task has no rows to train on, `out` exists, or an unfinished run with other settings stands in

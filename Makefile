@@ -1,0 +1,36 @@
+# Every target makes the environment first when it is missing, so each works as the first command on a fresh clone.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test test-all bench lint shelf clean
+
+demo: .venv/ready  ## the main job, offline: a table, and demo/demo.html
+	$(BIN)/scalearn demo --out demo
+
+test: lint  ## what CI runs: lint, types, tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+test-all: lint  ## and the tests that train for minutes
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+bench: .venv/ready  ## speed; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+lint: .venv/ready
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+
+shelf: .venv/ready  ## rebuild the shelf that ships, from DATA=folder with glue/
+	PATH=$(CURDIR)/$(BIN):$$PATH sh recipes/minilm-shelf.sh $(DATA)
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scalearn needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo

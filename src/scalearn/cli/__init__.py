@@ -1,0 +1,60 @@
+"""The command line: each command is a thin call of one public function."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import typer
+from rich.console import Console
+
+from scalearn.cli import learn, show, use
+from scalearn.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Task transfer by learned scaling: frozen source adapters, a handful of coefficients per new task.",
+    epilog="Start with `scalearn demo`: it needs neither data nor network.",
+)
+for command in (
+    show.demo,
+    learn.train,
+    learn.transfer,
+    use.evaluate,
+    use.predict,
+    use.fold,
+    show.sources,
+    show.compare,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 2 something given cannot be used, 130 stopped by the user."""
+    _quieten()
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def _plain(error: InputError) -> str:
+    """The message in one line, with nothing that rich would take for markup."""
+    return " ".join(str(error).split()).replace("[", r"\[")
+
+
+def _quieten() -> None:
+    """Silences what the libraries print while loading; the commands say what matters."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", module=r"torch\..*")

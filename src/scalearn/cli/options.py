@@ -1,0 +1,142 @@
+"""The options that commands share, and what they stand for.
+
+Heavy imports stay inside the functions, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from scalearn.errors import InputError
+
+if TYPE_CHECKING:
+    from scalearn.sources import Shelf
+    from scalearn.tasks import Task
+
+_DATA, _TRAINING = "Your own data", "Training"
+
+TaskName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TASK", help="rte, mrpc, cola, stsb, sst2, qnli, qqp, mnli or policy-claims; or --train-file."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="A folder laid out like the Hub's parquet repositories, instead of the Hub."),
+]
+TrainFile = Annotated[
+    Path | None, typer.Option(help="Training rows: CSV, TSV, JSONL or Parquet.", rich_help_panel=_DATA)
+]
+DevFile = Annotated[
+    Path | None, typer.Option(help="Dev rows; else a fifth of the training rows.", rich_help_panel=_DATA)
+]
+TestFile = Annotated[Path | None, typer.Option(help="Test rows.", rich_help_panel=_DATA)]
+TextColumns = Annotated[
+    str, typer.Option("--text", help="The text column, or two with a comma between.", rich_help_panel=_DATA)
+]
+LabelColumn = Annotated[str, typer.Option("--label", help="The label column.", rich_help_panel=_DATA)]
+TaskKind = Annotated[
+    Literal["classification", "regression"] | None,
+    typer.Option("--kind", help="What labels are; else seen from them.", rich_help_panel=_DATA),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="What to call the task; else the file's name.", rich_help_panel=_DATA)
+]
+TrainRows = Annotated[int | None, typer.Option(help="Draw at most so many training rows.")]
+DevRows = Annotated[int | None, typer.Option(help="Draw at most so many dev rows.")]
+BackboneName = Annotated[str, typer.Option("--backbone", help="minilm, a folder, or a Hub id.")]
+PoolingName = Annotated[
+    Literal["first", "mean", "last"] | None,
+    typer.Option("--pooling", help="Which tokens the head reads; else what suits the backbone."),
+]
+Out = Annotated[Path, typer.Option("--out", help="A new folder for the result.")]
+Seed = Annotated[int, typer.Option(help="Of initialisation, batches, dropout and drawn rows.")]
+ProtocolName = Annotated[
+    Literal["default", "published"],
+    typer.Option("--protocol", help="Hyper-parameters: the library's, or the paper's.", rich_help_panel=_TRAINING),
+]
+Epochs = Annotated[int | None, typer.Option(help="At most so many epochs.", rich_help_panel=_TRAINING)]
+Patience = Annotated[
+    int | None, typer.Option(help="Stop after so many epochs without a better dev score.", rich_help_panel=_TRAINING)
+]
+BatchSize = Annotated[int | None, typer.Option(help="Rows per step.", rich_help_panel=_TRAINING)]
+Rate = Annotated[
+    float | None, typer.Option("--learning-rate", help="Of adapter, omega or backbone.", rich_help_panel=_TRAINING)
+]
+HeadRate = Annotated[float | None, typer.Option("--head-learning-rate", help="Of the head.", rich_help_panel=_TRAINING)]
+PrecisionName = Annotated[
+    Literal["auto", "fp32", "bf16"], typer.Option("--precision", help="Number format.", rich_help_panel=_TRAINING)
+]
+ReportTo = Annotated[
+    str, typer.Option(help="A tracker that transformers knows, for instance tensorboard.", rich_help_panel=_TRAINING)
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Forget an unfinished run of the same folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+ShelfName = Annotated[str, typer.Option("--sources", help="A folder of sources, or builtin: the shelf that ships.")]
+Only = Annotated[str | None, typer.Option(help="Use only these sources (comma between).")]
+Exclude = Annotated[str | None, typer.Option(help="Leave these sources out, for instance the target's own data.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that train or transfer wrote.")]
+MovedSources = Annotated[
+    str | None, typer.Option("--sources", help="Where the model's sources are now, if not where they were.")
+]
+MovedBackbone = Annotated[
+    str | None, typer.Option("--backbone", help="Where the model's backbone is now, if not where it was.")
+]
+
+
+def load_target(
+    name: str | None,
+    data: Path | None,
+    *,
+    train_file: Path | None,
+    dev_file: Path | None = None,
+    test_file: Path | None = None,
+    text: str,
+    label: str,
+    kind: Literal["classification", "regression"] | None = None,
+    called: str | None = None,
+) -> Task:
+    """The task that the options describe: one that scalearn knows, or the user's own files."""
+    from scalearn.tasks import Task, load_task, task_names
+
+    if (name is None) == (train_file is None):
+        raise InputError(f"give either a task ({', '.join(task_names())}) or your own rows with --train-file, not both")
+    if name is not None:
+        return load_task(name, data=data)
+    assert train_file is not None
+    return Task.from_files(
+        train_file, text=split_names(text), label=label, dev=dev_file, test=test_file, kind=kind, name=called
+    )
+
+
+def load_shelf(name: str, *, only: str | None = None, exclude: str | None = None) -> Shelf:
+    """The shelf that the options describe."""
+    from scalearn.sources import Shelf
+
+    shelf = Shelf(name)
+    if only is not None:
+        shelf = shelf.only(split_names(only))
+    if exclude is not None:
+        shelf = shelf.without(split_names(exclude))
+    return shelf
+
+
+def split_names(names: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(name.strip() for name in names.split(","))
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def percent(scores: dict[str, float], metrics: Sequence[str]) -> str:
+    """Scores for people."""
+    return "  ".join(f"{metric} {100 * scores[metric]:.1f}" for metric in metrics if metric in scores)

@@ -1,0 +1,161 @@
+"""`scalearn sources`, `scalearn compare` and `scalearn demo`: tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scalearn.cli import options as o
+
+if TYPE_CHECKING:
+    from scalearn.experiments import Row, Run
+
+_console = Console(highlight=False)
+
+
+def sources(
+    shelf: Annotated[str, typer.Argument(metavar="SHELF", help="A folder of sources, or builtin.")] = "builtin",
+    backbone: o.BackboneName = "minilm",
+) -> None:
+    """List what is on a shelf and whether it fits a backbone.
+
+    Example: `scalearn sources shelf/ --backbone roberta-base`
+    """
+    from scalearn.backbones import load_backbone
+
+    loaded = load_backbone(backbone)
+    table = Table("source", "task", "rows", "dev score", "method", "parameters", f"fits {backbone}")
+    for source in o.load_shelf(shelf):
+        metric = source.task["main_metric"]
+        score = source.metrics.get("dev", {}).get(metric)
+        difference = source.backbone.difference(loaded)
+        table.add_row(
+            source.name,
+            str(source.task["name"]),
+            str(source.provenance.get("rows", {}).get("train", "?")),
+            "?" if score is None else f"{metric} {100 * score:.1f}",
+            source.method,
+            f"{sum(tensor.numel() for tensor in source.tensors.values()):,}",
+            "yes" if difference is None else f"no: it {difference}",
+        )
+    _console.print(table)
+
+
+def compare(
+    out: o.Out,
+    task: o.TaskName = None,
+    methods: Annotated[
+        str, typer.Option(help="Methods, comma between.")
+    ] = "head,adapter,scalearn,scalearn-uniform,scalearn++,scalearn-uniform++",
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
+    sources: o.ShelfName = "builtin",
+    only: o.Only = None,
+    exclude: o.Exclude = None,
+    own: Annotated[
+        bool, typer.Option("--own", help="Add the target's own adapter, trained on the same rows, as the last source.")
+    ] = False,
+    data: o.Data = None,
+    train_file: o.TrainFile = None,
+    dev_file: o.DevFile = None,
+    test_file: o.TestFile = None,
+    text: o.TextColumns = "text",
+    label: o.LabelColumn = "label",
+    kind: o.TaskKind = None,
+    name: o.Name = None,
+    train_rows: o.TrainRows = None,
+    dev_rows: o.DevRows = None,
+    backbone: o.BackboneName = "minilm",
+    protocol: o.ProtocolName = "default",
+    epochs: o.Epochs = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Several methods and seeds on one target: a table with spread. Stopped, the same command goes on.
+
+    Example: `scalearn compare rte --data glue/ --train-rows 500 --exclude rte --out runs/rte-500`
+    """
+    from scalearn.experiments import compare as run_all
+    from scalearn.experiments import markdown, summarise
+
+    target = o.load_target(
+        task,
+        data,
+        train_file=train_file,
+        dev_file=dev_file,
+        test_file=test_file,
+        text=text,
+        label=label,
+        kind=kind,
+        called=name,
+    )
+    names = o.split_names(methods)
+    runs = run_all(
+        target,
+        methods=names,
+        seeds=range(seeds),
+        sources=o.load_shelf(sources, only=only, exclude=exclude),
+        backbone=backbone,
+        protocol=protocol,
+        train_rows=train_rows,
+        dev_rows=dev_rows,
+        own=own,
+        epochs=epochs,
+        folder=out,
+        progress=not quiet,
+        done=_Counter(len(names) * seeds, metric=target.main_metric),
+    )
+    rows = summarise(runs, main_metric=target.main_metric)
+    _console.print(_score_table(rows, title=target.name, metric=target.main_metric))
+    table = out / ("table-own.md" if own else "table.md")
+    table.write_text(markdown(rows, main_metric=target.main_metric), encoding="utf-8")
+    _console.print(f"the table as Markdown: {table}")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="A folder for the runs and the page.")] = Path("demo"),
+    quiet: o.Quiet = False,
+) -> None:
+    """Six methods, three seeds, a shelf and a target that ship: a table and a page, offline, in minutes."""
+    from scalearn.experiments.demo import METHODS, METRIC, SEEDS, TASK
+    from scalearn.experiments.demo import demo as run_demo
+
+    rows = run_demo(out, progress=not quiet, done=_Counter(len(METHODS) * len(SEEDS), metric=METRIC))
+    _console.print(_score_table(rows, title=TASK, metric=METRIC))
+    _console.print(f"the page: {out / 'demo.html'}")
+
+
+class _Counter:
+    """Prints a line per finished run."""
+
+    def __init__(self, total: int, *, metric: str) -> None:
+        self.total = total
+        self.metric = metric
+        self.finished = 0
+
+    def __call__(self, run: Run) -> None:
+        self.finished += 1
+        score = 100 * run.metrics["test"][self.metric]
+        _console.print(
+            f"{self.finished:>3}/{self.total}  {run.method:<19} seed {run.seed}  test {self.metric} {score:.1f}  "
+            f"{run.seconds:.0f} s"
+        )
+
+
+def _score_table(rows: Sequence[Row], *, title: str, metric: str) -> Table:
+    table = Table("method", title=title)
+    for heading in ("trained", "with head", f"dev {metric}", f"test {metric}", "seconds a run"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.method,
+            f"{row.method_parameters:,}",
+            f"{row.method_parameters + row.head_parameters:,}",
+            f"{row.dev:.1f}",
+            f"{row.test:.1f} ± {row.spread:.1f}",
+            f"{row.seconds:.0f}",
+        )
+    return table

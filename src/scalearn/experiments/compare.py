@@ -1,0 +1,221 @@
+"""Several methods and seeds on one target: the smallest honest experiment.
+
+Every finished run is kept as one JSON file, so that a comparison stopped at any moment goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from scalearn.atomic import write_text
+from scalearn.backbones import MINILM
+from scalearn.errors import InputError
+from scalearn.methods import REGISTRY, Protocol, changed, method_from_name, recipe_for
+from scalearn.model import TransferModel
+from scalearn.sources import Shelf, Source
+from scalearn.tasks import Task
+from scalearn.training import train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One method trained with one seed."""
+
+    method: str
+    seed: int
+    own: bool
+    """Whether the target's own adapter was the last source, trained on the same rows with the same seed."""
+    rows: Mapping[str, int]
+    """Split name to number of rows."""
+    parameters: Mapping[str, int]
+    """`TransferModel.parameter_counts`."""
+    metrics: Mapping[str, Mapping[str, float]]
+    """Split name to scores of the best checkpoint."""
+    epochs: float
+    seconds: float
+    """Training and evaluation, with whatever else the machine was doing."""
+    model: str
+    """Its folder, beside the result."""
+    peak_memory: float
+    """Largest resident memory of this process so far, GB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method over its seeds."""
+
+    method: str
+    own: bool
+    seeds: int
+    method_parameters: int
+    head_parameters: int
+    dev: float
+    """Mean of the main metric on dev, in percent."""
+    test: float
+    """Mean of the main metric on test, in percent."""
+    spread: float
+    """Standard deviation of `test` over seeds, in points; 0 for one seed."""
+    seconds: float
+    """Mean per run."""
+
+
+def compare(
+    task: Task,
+    *,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    sources: Shelf,
+    backbone: str = MINILM,
+    protocol: Protocol = "default",
+    train_rows: int | None = None,
+    dev_rows: int | None = None,
+    own: bool = False,
+    epochs: int | None = None,
+    folder: Path | None = None,
+    progress: bool = True,
+    done: Callable[[Run], None] | None = None,
+) -> list[Run]:
+    """Trains every method with every seed on one target.
+
+    Args:
+        task: the target, with ``train``, ``dev`` and ``test`` rows.
+        methods: names in the registry.
+        seeds: of initialisation, batches, dropout, and of the draw of rows.
+        sources: for the transfer methods.
+        backbone: its name.
+        protocol: see `scalearn.methods`.
+        train_rows: draw so many training rows, anew for every seed; None takes all.
+        dev_rows: likewise for dev.
+        own: add the target's own adapter, trained on the same rows with the same seed, as the last source.
+        epochs: at most so many, instead of the protocol's.
+        folder: where finished runs and their models are kept and found again; None keeps nothing.
+        progress: show a progress bar.
+        done: called with every run, finished now or found.
+
+    Raises:
+        InputError: the task lacks a split.
+    """
+    for split in ("train", "dev", "test"):
+        if split not in task.splits:
+            raise InputError(f"task {task.name!r} has no {split} rows: a comparison needs train, dev and test")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = folder or Path(scratch)
+        runs = []
+        for seed in seeds:
+            drawn = task.take(train_rows=train_rows, dev_rows=dev_rows, seed=seed)
+            one = partial(
+                _run,
+                drawn,
+                seed=seed,
+                folder=folder,
+                backbone=backbone,
+                protocol=protocol,
+                epochs=epochs,
+                progress=progress,
+            )
+            shelf = sources
+            if own:
+                adapter = one("adapter", sources=None)
+                shelf = Shelf([*sources, Source.load(folder / adapter.model)])
+            for name in methods:
+                transfers = REGISTRY[name].method.stage == "transfer"
+                run = one(name, sources=shelf if transfers else None, own=own and transfers)
+                runs.append(run)
+                if done is not None:
+                    done(run)
+    return runs
+
+
+def _run(
+    task: Task,
+    name: str,
+    *,
+    sources: Shelf | None,
+    seed: int,
+    folder: Path,
+    backbone: str,
+    protocol: Protocol,
+    epochs: int | None,
+    progress: bool,
+    own: bool = False,
+) -> Run:
+    """Trains one method with one seed, or finds that it was done."""
+    method = method_from_name(name)
+    recipe = recipe_for(method, protocol)
+    recipe = recipe if epochs is None else changed(recipe, {"epochs": epochs})
+    key = {
+        "method": [name, method.model_dump()],
+        "recipe": recipe.model_dump(),
+        "seed": seed,
+        "task": task.fingerprint(),
+        "backbone": backbone,
+        "sources": [source.sha256 for source in sources or ()],
+    }
+    place = folder / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    result_path = place.with_suffix(".json")
+    if result_path.is_file():
+        return Run(**json.loads(result_path.read_text(encoding="utf-8"))["run"])
+    model = TransferModel.from_backbone(backbone, task=task, method=method, sources=sources, seed=seed)
+    result = train(model, place, recipe=recipe, seed=seed, name="own", overwrite=True, progress=progress)
+    run = Run(
+        method=name,
+        seed=seed,
+        own=own,
+        rows={split: len(rows) for split, rows in task.splits.items()},
+        parameters=model.parameter_counts(),
+        metrics=result.metrics,
+        epochs=result.epochs,
+        seconds=result.seconds,
+        model=place.name,
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    )
+    write_text(result_path, json.dumps({"key": key, "run": asdict(run)}, indent=2) + "\n")
+    return run
+
+
+def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
+    """One row per method, in the order of the runs."""
+    groups: dict[tuple[str, bool], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.method, run.own), []).append(run)
+    rows = []
+    for (method, own), group in groups.items():
+        tests = [100 * run.metrics["test"][main_metric] for run in group]
+        rows.append(
+            Row(
+                method=method,
+                own=own,
+                seeds=len(group),
+                method_parameters=group[0].parameters["method"],
+                head_parameters=group[0].parameters["head"],
+                dev=statistics.fmean(100 * run.metrics["dev"][main_metric] for run in group),
+                test=statistics.fmean(tests),
+                spread=statistics.stdev(tests) if len(tests) > 1 else 0.0,
+                seconds=statistics.fmean(run.seconds for run in group),
+            )
+        )
+    return rows
+
+
+def markdown(rows: Sequence[Row], *, main_metric: str) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        f"| method | sources | trained | with head | dev {main_metric} | test {main_metric} | seconds a run |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        sources = "" if not row.method.startswith("scalearn") else "shelf + own" if row.own else "shelf"
+        total = row.method_parameters + row.head_parameters
+        lines.append(
+            f"| {row.method} | {sources} | {row.method_parameters:,} | {total:,} | {row.dev:.1f} | "
+            f"{row.test:.1f} ± {row.spread:.1f} | {row.seconds:.0f} |"
+        )
+    return "\n".join(lines) + "\n"

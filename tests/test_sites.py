@@ -1,0 +1,253 @@
+"""Sites of every family, on tiny random models: where deltas act, and that attaching leaves no trace."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from scalearn import sites
+from scalearn.deltas import Bottleneck, Omega, ScaledSources
+from scalearn.errors import InputError
+
+LAYERS, WIDTH = 3, 32
+_SIZES = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "intermediate_size": 64}
+_TEXT = {"vocab_size": 60, "max_position_embeddings": 40}
+CONFIGS: dict[str, dict[str, object]] = {
+    **{name: _SIZES | _TEXT for name in ("bert", "roberta", "xlm-roberta", "mpnet", "deberta-v2")},
+    "electra": _SIZES | _TEXT | {"embedding_size": 16},
+    "distilbert": _TEXT | {"dim": WIDTH, "n_layers": LAYERS, "n_heads": 4, "hidden_dim": 64},
+    "modernbert": _SIZES
+    | _TEXT
+    | {f"{name}_token_id": i for i, name in enumerate(("pad", "bos", "eos", "cls", "sep"))},
+    "gpt2": {"n_embd": WIDTH, "n_layer": LAYERS, "n_head": 4, "vocab_size": 60, "n_positions": 40}
+    | {"bos_token_id": 1, "eos_token_id": 2},
+    "llama": _SIZES | _TEXT | {"num_key_value_heads": 2},
+    "vit": _SIZES | {"image_size": 16, "patch_size": 4},
+}
+POST_NORM = {"bert", "roberta", "xlm-roberta", "mpnet", "deberta-v2", "electra", "distilbert"}
+CHECKPOINTING = set(CONFIGS) - {"mpnet"}  # transformers' MPNet has none
+
+every_family = pytest.mark.parametrize("family", CONFIGS)
+
+
+def model_of(family: str) -> PreTrainedModel:
+    model: PreTrainedModel = AutoModel.from_config(AutoConfig.for_model(family, **CONFIGS[family]))
+    return model.eval().requires_grad_(False)
+
+
+def run(model: PreTrainedModel, *, training: bool = False) -> Tensor:
+    """The last hidden state of fixed inputs."""
+    generator = torch.Generator().manual_seed(1)
+    if model.config.model_type == "vit":
+        dtype = next(model.parameters()).dtype
+        inputs = {"pixel_values": torch.randn(2, 3, 16, 16, generator=generator).to(dtype)}
+    else:
+        mask = torch.ones(2, 9, dtype=torch.long)
+        mask[1, 6:] = 0
+        inputs = {"input_ids": torch.randint(5, 60, (2, 9), generator=generator), "attention_mask": mask}
+    with torch.set_grad_enabled(training):
+        hidden: Tensor = model(**inputs).last_hidden_state
+    return hidden
+
+
+def deltas_of(model: PreTrainedModel, *, zero_up: bool = False) -> list[Bottleneck]:
+    deltas = [Bottleneck(width=WIDTH, bottleneck=5) for _ in range(LAYERS)]
+    for delta in deltas:
+        for parameter in delta.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        if zero_up:
+            nn.init.zeros_(delta.up.weight)
+            nn.init.zeros_(delta.up.bias)
+    return deltas
+
+
+def test_every_row_of_the_table_is_tested() -> None:
+    assert set(CONFIGS) == set(sites.FAMILIES)
+    assert {name for name, family in sites.FAMILIES.items() if family.kind == "post-norm"} == POST_NORM
+
+
+@every_family
+def test_one_site_a_layer_in_order(family: str) -> None:
+    model = model_of(family)
+    found = sites.find_sites(model)
+    names = {id(module): name for name, module in model.named_modules()}
+    path = sites.FAMILIES[family].path
+    assert [names[id(site)] for site in found] == [path.replace("*", str(layer)) for layer in range(LAYERS)]
+    if family in POST_NORM:
+        assert all(isinstance(site, nn.LayerNorm) for site in found)
+
+
+def test_layers_are_counted_not_spelled() -> None:
+    """Layer 10 comes after layer 9, not after layer 1."""
+    config = AutoConfig.for_model("bert", **{**CONFIGS["bert"], "num_hidden_layers": 11})
+    model = AutoModel.from_config(config)
+    assert sites.find_sites(model)[10] is model.encoder.layer[10].output.LayerNorm
+
+
+@every_family
+def test_a_delta_of_zero_changes_nothing(family: str) -> None:
+    model = model_of(family)
+    before = run(model)
+    sites.attach(model, deltas_of(model, zero_up=True))
+    assert torch.equal(run(model), before)
+
+
+@every_family
+@pytest.mark.parametrize("layer", range(LAYERS))
+def test_a_delta_acts_at_its_site_by_the_equation(family: str, layer: int) -> None:
+    model = model_of(family).double()
+    site = sites.find_sites(model)[layer]
+    seen: list[Tensor] = []
+
+    def capture(module: nn.Module, args: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+        whole = output[0] if isinstance(output, tuple) else output
+        seen.extend([args[0], whole])
+
+    plain = run(model)
+    handle = site.register_forward_hook(capture)  # before the delta's hook
+    deltas = deltas_of(model, zero_up=True)
+    for parameter in deltas[layer].up.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    sites.attach(model, [delta.double() for delta in deltas])
+    last = site.register_forward_hook(capture)  # after it
+    changed = run(model)
+    handle.remove(), last.remove()
+
+    (entered, y, _, result), delta = seen, deltas[layer]
+    if family in POST_NORM:
+        norm = nn.functional.layer_norm
+        again = lambda s: norm(s, (WIDTH,), site.weight, site.bias, site.eps)  # noqa: E731
+        expected = again(entered + delta(again(entered)))
+    else:
+        expected = y + delta(y)
+    torch.testing.assert_close(result, expected.detach(), rtol=0, atol=1e-12)
+    assert (changed - plain).abs().max() > 1e-3
+
+
+@every_family
+def test_gradient_checkpointing_gives_the_same_gradients(family: str) -> None:
+    model = model_of(family)
+    assert model.supports_gradient_checkpointing == (family in CHECKPOINTING)
+    if family not in CHECKPOINTING:
+        return
+    deltas = deltas_of(model)
+    sites.attach(model, deltas)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    model.train()
+    calls: list[int] = []
+    second = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)][1]
+    leaf = next(module for module in second.modules() if not list(module.children()))
+    leaf.register_forward_pre_hook(lambda *_: calls.append(1))
+
+    def gradients() -> list[Tensor]:
+        calls.clear()
+        model.zero_grad()
+        run(model, training=True).square().sum().backward()
+        return [parameter.grad for delta in deltas for parameter in delta.parameters()]
+
+    plain = gradients()
+    assert len(calls) == 1
+    model.gradient_checkpointing_enable()
+    checkpointed = gradients()
+    assert len(calls) == 2, "the layer was not recomputed: checkpointing did nothing"
+    assert all(gradient.any() for gradient in plain)
+    for ours, theirs in zip(checkpointed, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@every_family
+def test_a_deep_copy_is_independent(family: str) -> None:
+    model = model_of(family)
+    plain = run(model)
+    sites.attach(model, deltas_of(model))
+    with_deltas = run(model)
+    other = copy.deepcopy(model)
+    for delta in sites.attached(other):
+        nn.init.zeros_(delta.up.weight)
+        nn.init.zeros_(delta.up.bias)
+    assert torch.equal(run(other), plain), "the copy must use its own deltas"
+    assert torch.equal(run(model), with_deltas), "and leave the original's alone"
+
+    sites.detach(other)
+    assert torch.equal(run(other), plain)
+    assert torch.equal(run(model), with_deltas), "detaching the copy detached the original"
+    assert len(sites.attached(model)) == LAYERS
+
+    other = copy.deepcopy(model)
+    sites.detach(model)
+    assert torch.equal(run(other), with_deltas), "detaching the original detached the copy"
+
+
+@every_family
+def test_detach_restores_the_backbone_bit_for_bit(family: str) -> None:
+    model = model_of(family)
+    before, state = run(model), copy.deepcopy(model.state_dict())
+    attributes = [set(vars(site)) for site in sites.find_sites(model)]
+    deltas = deltas_of(model)
+    sites.attach(model, deltas)
+    assert sites.attached(model) == deltas
+    assert any(".delta." in name for name in model.state_dict())
+    assert sites.detach(model) == deltas
+    assert sites.attached(model) == []
+
+    assert list(model.state_dict()) == list(state)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert torch.equal(run(model), before)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert [set(vars(site)) for site in sites.find_sites(model)] == attributes
+    sites.attach(model, deltas)  # and it can carry deltas again
+    assert not torch.equal(run(model), before)
+
+
+@every_family
+def test_scaled_sources_act_at_every_site(family: str) -> None:
+    """All of the transfer layer's omegas get a gradient."""
+    model = model_of(family)
+    deltas = [ScaledSources(deltas_of(model), Omega(sources=LAYERS, width=WIDTH)) for _ in range(LAYERS)]
+    sites.attach(model, deltas)
+    run(model, training=True).square().sum().backward()
+    assert all(delta.omega.values.grad is not None and delta.omega.values.grad.any() for delta in deltas)
+
+
+def test_detach_without_deltas_is_harmless() -> None:
+    model = model_of("bert")
+    assert sites.detach(model) == []
+
+
+def test_attach_twice_is_refused() -> None:
+    model = model_of("bert")
+    sites.attach(model, deltas_of(model))
+    with_deltas = run(model)
+    with pytest.raises(InputError, match=r"BertModel carries deltas already.*detach"):
+        sites.attach(model, deltas_of(model))
+    assert torch.equal(run(model), with_deltas)
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_a_wrong_number_of_deltas_is_refused(count: int) -> None:
+    model = model_of("roberta")
+    before = run(model)
+    with pytest.raises(InputError, match=rf"{count} deltas for the 3 layers of RobertaModel"):
+        sites.attach(model, (deltas_of(model) * 2)[:count])
+    assert sites.attached(model) == []
+    assert torch.equal(run(model), before)
+
+
+def test_an_unknown_architecture_is_refused_by_name() -> None:
+    config = AutoConfig.for_model(
+        "t5", d_model=16, num_layers=1, num_heads=2, d_kv=8, d_ff=16, vocab_size=20, decoder_start_token_id=0
+    )
+    model = AutoModel.from_config(config)
+    with pytest.raises(InputError, match=r"T5Model is of type 't5'.*known are bert, "):
+        sites.attach(model, [])
+
+
+def test_a_count_that_does_not_match_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sites.FAMILIES, "bert", sites.Family("encoder.layer.*.renamed", "post-norm"))
+    with pytest.raises(InputError, match=r"BertModel \(bert\) has 3 layers, but 0 modules match"):
+        sites.find_sites(model_of("bert"))
