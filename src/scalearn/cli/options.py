@@ -139,4 +139,4 @@ def given(**options: Any) -> dict[str, Any]:
 
 def percent(scores: dict[str, float], metrics: Sequence[str]) -> str:
     """Scores for people."""
-    return "  ".join(f"{metric} {100 * scores[metric]:.1f}" for metric in metrics if metric in scores)
+    return "  ".join(f"{metric} {100 * scores[metric]:.1f}" for metric in dict.fromkeys(metrics) if metric in scores)

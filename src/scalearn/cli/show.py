@@ -31,12 +31,12 @@ def sources(
     loaded = load_backbone(backbone)
     table = Table("source", "task", "rows", "dev score", "method", "parameters", f"fits {backbone}")
     for source in o.load_shelf(shelf):
-        metric = source.task["main_metric"]
+        metric = source.task.get("main_metric")
         score = source.metrics.get("dev", {}).get(metric)
         difference = source.backbone.difference(loaded)
         table.add_row(
             source.name,
-            str(source.task["name"]),
+            str(source.task.get("name", "?")),
             str(source.provenance.get("rows", {}).get("train", "?")),
             "?" if score is None else f"{metric} {100 * score:.1f}",
             source.method,

@@ -19,14 +19,16 @@ class ProgressBar(TrainerCallback):
 
     def __init__(self, title: str, *, metric: str) -> None:
         self.metric = metric
+        console = Console(stderr=True)
         self.bar = Progress(
             TextColumn(f"{title}:"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self.facts: dict[str, str] = {}
 

@@ -1,0 +1,116 @@
+"""Every command once, on the tiny backbone: train, transfer, evaluate, predict, fold, sources, compare."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalearn.cli import main
+from scalearn.tasks import Task
+
+
+@pytest.fixture
+def rows(task: Task, tmp_path: Path) -> Path:
+    """The conftest task's rows as a CSV file."""
+    path = tmp_path / "reviews.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for split in ("train", "dev"):
+            data = task.splits[split]
+            writer.writerows((t, task.labels[y]) for t, y in zip(data["text_a"], data["label"], strict=True))
+    return path
+
+
+@pytest.fixture
+def scalearn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a command line that must succeed; returns what it printed."""
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["scalearn", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        assert stop.value.code == 0, captured.err
+        return captured.out
+
+    return run
+
+
+def test_from_rows_to_answers(scalearn, rows: Path, tiny_backbone: str, tmp_path: Path) -> None:
+    common = ("--backbone", tiny_backbone, "--quiet", "--epochs", 3)
+    out = scalearn("train", "--train-file", rows, "--out", tmp_path / "shelf/reviews", *common)
+    assert "(a source)" in out and "dev: accuracy" in out
+
+    model = tmp_path / "model"
+    out = scalearn(
+        "transfer", "--train-file", rows, "--name", "again", "--sources", tmp_path / "shelf", "--out", model, *common
+    )
+    assert "scalearn on again" in out
+    described = json.loads((model / "scalearn.json").read_text())
+    assert described["provenance"]["command"].startswith("scalearn transfer --train-file")
+    assert described["sources"][0]["name"] == "reviews"
+
+    out = scalearn("predict", model, "the good film")
+    header, answer = csv.reader(out.splitlines())
+    assert header == ["label", "bad", "good"] and answer[0] in ("bad", "good")
+    assert float(answer[1]) + float(answer[2]) == pytest.approx(1, abs=1e-3)
+
+    answers = tmp_path / "answers.csv"
+    scalearn("predict", model, "--file", rows, "--out", answers)
+    assert len(answers.read_text().splitlines()) == 41
+
+    assert "on test (40 rows): accuracy" in scalearn("evaluate", model, "--file", rows)
+
+    scalearn("fold", model, "--out", tmp_path / "folded")
+    folded = scalearn("predict", tmp_path / "folded", "the good film")
+    assert [float(x) for x in folded.splitlines()[1].split(",")[1:]] == pytest.approx(
+        [float(x) for x in answer[1:]], abs=2e-4
+    )
+
+
+def test_options_reach_the_method_and_the_recipe(scalearn, rows: Path, tiny_backbone: str, shelf_folder: Path) -> None:
+    model = shelf_folder.parent / "model"
+    scalearn(
+        "transfer", "--train-file", rows, "--sources", shelf_folder, "--out", model, "--backbone", tiny_backbone,
+        "--method", "scalearn-uniform++", "--only", "rte,cola", "--dropout", 0.1, "--constraint", "softmax",
+        "--regularisation", 0.5, "--init-scale", 1, "--learning-rate", 0.01, "--head-learning-rate", 0.02, "--epochs", 1,
+        "--batch-size", 4, "--seed", 5, "--pooling", "mean", "--quiet", "--include-sources",
+    )  # fmt: skip
+    described = json.loads((model / "scalearn.json").read_text())
+    assert described["method"]["name"] == "scalearn-uniform++"
+    options = described["method"]["options"]
+    assert (options["dropout"], options["constraint"], options["regularisation"]) == (0.1, "softmax", 0.5)
+    assert [source["name"] for source in described["sources"]] == ["rte", "cola"]
+    recipe = described["provenance"]["recipe"]
+    assert (recipe["learning_rate"], recipe["head_learning_rate"], recipe["batch_size"]) == (0.01, 0.02, 4)
+    assert (described["provenance"]["seed"], described["pooling"]) == (5, "mean")
+    assert (model / "sources" / "rte" / "source.safetensors").is_file()
+
+
+def test_sources_says_what_fits(scalearn, shelf_folder: Path, tiny_backbone: str) -> None:
+    out = scalearn("sources", shelf_folder, "--backbone", tiny_backbone)
+    assert all(name in out for name in ("cola", "mrpc", "rte")) and "yes" in out
+
+
+def test_compare_goes_on_where_it_stopped(scalearn, rows: Path, tiny_backbone: str, shelf_folder: Path) -> None:
+    out = shelf_folder.parent / "runs"
+    words = (
+        "compare", "--train-file", rows, "--test-file", rows, "--sources", shelf_folder, "--backbone", tiny_backbone,
+        "--methods", "head,adapter,scalearn", "--seeds", 2, "--epochs", 1, "--quiet", "--out", out, "--own",
+    )  # fmt: skip
+    scalearn(*words)
+    first = {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")}
+    table = (out / "table-own.md").read_text()
+    assert len(first) == 6 and "| scalearn | shelf + own | 128 |" in table
+    scalearn(*words)
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")} == first
+    assert (out / "table-own.md").read_text() == table
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "transfer", "evaluate", "predict", "fold", "sources", "compare"])
+def test_help_is_a_page_with_an_example(scalearn, command: str) -> None:
+    out = scalearn(command, "--help")
+    assert command == "demo" or "Example" in out

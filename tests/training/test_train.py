@@ -1,0 +1,498 @@
+"""`train` on the tiny backbone: it learns, repeats itself, keeps the best, and survives interruption."""
+
+import json
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scalearn.errors import InputError
+from scalearn.methods import REGISTRY, Adapter, Method, Recipe
+from scalearn.model import TransferModel
+from scalearn.sources import Shelf, Source
+from scalearn.tasks import Task
+from scalearn.training import TrainResult, evaluate, train
+from scalearn.training.trainer import TransferTrainer
+
+STEPS = 4  # of an epoch: 32 rows in batches of 8
+RECIPE = Recipe(learning_rate=2e-2, head_learning_rate=1e-2, epochs=4, patience=4, batch_size=8)
+LEARNS = Recipe(learning_rate=1e-2, head_learning_rate=1e-2, epochs=6, patience=6, batch_size=4, backbone_dropout=False)
+BY_METRIC = RECIPE.model_copy(update={"select": "metric"})
+
+Fresh = Callable[..., TransferModel]
+
+
+ADAPTER = Adapter(bottleneck=4)
+
+
+@pytest.fixture(scope="module")
+def fresh(tiny_backbone: str, task: Task) -> Fresh:
+    """A model before training."""
+
+    def made(method: Method | str = ADAPTER, *, sources: Shelf | None = None, **other: Any) -> TransferModel:
+        arguments = {"task": task, "pooling": "mean"} | other
+        return TransferModel.from_backbone(tiny_backbone, method=method, sources=sources, **arguments)
+
+    return made
+
+
+def fit(model: TransferModel, out: Path | str | None = None, *, recipe: Recipe = RECIPE, **other: Any) -> TrainResult:
+    return train(model, out, recipe=recipe, precision="fp32", progress=False, **other)
+
+
+def weights(model: TransferModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.trained_state().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that nothing disturbed."""
+
+    folder: Path
+    result: TrainResult
+    weights: dict[str, Tensor]
+    model: TransferModel
+
+
+@pytest.fixture(scope="module")
+def finished(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    model = fresh()
+    result = fit(model, folder, command="scalearn train reviews")
+    return Finished(folder=folder, result=result, weights=weights(model), model=model)
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Ctrl-C in the given step, counted from 1 over this call's steps."""
+    original, taken = TransferTrainer.training_step, Counter[str]()
+
+    def training_step(self: TransferTrainer, *args: Any, **kwargs: Any) -> Tensor:
+        taken["steps"] += 1
+        if taken["steps"] == step:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(TransferTrainer, "training_step", training_step)
+
+
+def interrupted(model: TransferModel, out: Path | str, *, step: int, **other: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patch, step)
+        fit(model, out, **other)
+
+
+def script_scores(patch: pytest.MonkeyPatch, scores: Iterable[float], model: TransferModel) -> list[dict[str, Tensor]]:
+    """Makes dev accuracy follow a script; returns a list that gets the weights at each evaluation."""
+    script, seen = iter(scores), []
+
+    def score(self: Task, labels: object, predictions: object) -> dict[str, float]:
+        seen.append(weights(model))
+        return {"accuracy": next(script), "f1_macro": 0.0}
+
+    patch.setattr(Task, "score", score)
+    return seen
+
+
+# ---- learning
+
+
+@pytest.mark.parametrize(("name", "rate", "fall", "accuracy"), [("full", 1e-2, 0.5, 1.0), ("adapter", 3e-2, 0.1, 0.6)])
+def test_training_lowers_the_loss(fresh: Fresh, name: str, rate: float, fall: float, accuracy: float) -> None:
+    recipe = LEARNS.model_copy(update={"learning_rate": rate, "head_learning_rate": rate})
+    result = fit(fresh(name), recipe=recipe)
+    losses = [entry["loss"] for entry in result.history if "loss" in entry]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0] - fall
+    assert result.metrics["dev"]["accuracy"] >= accuracy
+
+
+def test_the_metrics_are_those_of_the_kept_weights(finished: Finished) -> None:
+    dev = [entry for entry in finished.result.history if "eval_loss" in entry]
+    best = min(dev, key=lambda entry: entry["eval_loss"])
+    assert finished.result.best_epoch == best["epoch"]
+    assert finished.result.metrics["dev"]["loss"] == pytest.approx(best["eval_loss"], abs=1e-5)
+    assert finished.result.metrics["dev"]["accuracy"] == best["eval_accuracy"]
+    assert evaluate(finished.model, "dev", precision="fp32") == finished.result.metrics["dev"]
+    assert not finished.model.training
+
+
+def test_the_saved_model_is_the_trained_one(finished: Finished, task: Task) -> None:
+    loaded = TransferModel.from_pretrained(finished.folder)
+    assert same(weights(loaded), finished.weights)
+    assert evaluate(loaded, "dev", task=task, precision="fp32") == finished.result.metrics["dev"]
+
+
+def test_one_seed_gives_one_model_bit_for_bit(fresh: Fresh, finished: Finished) -> None:
+    model = fresh()
+    result = fit(model)
+    assert same(weights(model), finished.weights)
+    assert result.metrics == finished.result.metrics
+
+
+def test_another_seed_gives_another(fresh: Fresh, finished: Finished) -> None:
+    model = fresh()
+    fit(model, seed=1)
+    assert not same(weights(model), finished.weights)
+
+
+def test_each_epoch_sees_every_row_once_in_another_order(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, original, seen = fresh("head"), TransferTrainer.training_step, []
+
+    def training_step(self: TransferTrainer, module: torch.nn.Module, inputs: dict[str, Tensor], *rest: Any) -> Tensor:
+        seen.extend(tuple(row[row != 0].tolist()) for row in inputs["input_ids"])
+        return original(self, module, inputs, *rest)
+
+    monkeypatch.setattr(TransferTrainer, "training_step", training_step)
+    fit(model, recipe=RECIPE.model_copy(update={"epochs": 3, "patience": 3}))
+    rows = Counter(tuple(row["input_ids"]) for row in model.encode({"text_a": model.task.splits["train"]["text_a"][:]}))
+    epochs = [seen[i : i + 32] for i in range(0, 96, 32)]
+    assert [Counter(epoch) for epoch in epochs] == [rows] * 3
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+@pytest.mark.parametrize("name", ["scalearn", "scalearn-uniform++", "probing", "full", "head"])
+def test_only_what_is_trained_changes(
+    name: str, fresh: Fresh, make_source: Callable[..., Source], backbone: Any
+) -> None:
+    transfer = REGISTRY[name].method.stage == "transfer"
+    shelf = Shelf([make_source("cola", backbone)]) if transfer else None
+    model = fresh(name, sources=shelf)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    fit(model, recipe=RECIPE.model_copy(update={"epochs": 1, "patience": 1}))
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    trained = {key for key, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
+    assert changed <= trained
+    assert {key for key in changed if key.startswith("head.")} == {key for key in trained if key.startswith("head.")}
+    inside = {key for key in trained if not key.startswith("head.")}
+    assert len(changed & inside) >= 0.8 * len(inside)  # a key's bias, for one, has no gradient
+
+
+def test_regression(fresh: Fresh, tmp_path: Path) -> None:
+    chance = random.Random(0)
+    rows = ["text,score"]
+    for _ in range(24):
+        count = chance.randint(0, 8)
+        rows.append(f"{' '.join(['film'] + ['good'] * count + ['bad'] * (8 - count))},{count / 4 + 0.01}")
+    (tmp_path / "scores.csv").write_text("\n".join(rows) + "\n")
+    task = Task.from_files(tmp_path / "scores.csv", text="text", label="score")
+    model = fresh("full", task=task)
+    result = fit(model, recipe=LEARNS.model_copy(update={"select": "metric"}))
+    assert set(result.metrics["dev"]) == {"loss", "pearson", "spearman", "combined_score"}
+    assert result.metrics["dev"]["pearson"] > 0.8
+    dev = task.splits["dev"]
+    answers = torch.tensor([answer.label for answer in model.predict(dev["text_a"][:], precision="fp32")])
+    expected = (answers - torch.tensor(dev["label"][:])).square().mean().item()
+    assert result.metrics["dev"]["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_every_other_split_is_scored(fresh: Fresh, task: Task) -> None:
+    splits = {**task.splits, "test": task.splits["train"].select(range(5))}
+    result = fit(fresh("head", task=replace(task, splits=splits)), recipe=RECIPE.model_copy(update={"epochs": 1}))
+    assert set(result.metrics) == {"dev", "test"}
+
+
+# ---- the best checkpoint, and when to stop
+
+
+@pytest.mark.parametrize(("select", "best"), [("metric", 1), ("loss", None)])
+def test_the_best_weights_are_kept_not_the_last(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch, select: str, best: int | None
+) -> None:
+    model = fresh()
+    seen = script_scores(monkeypatch, [0.2, 0.9, 0.5, 0.4, 0.9], model)
+    result = fit(model, recipe=RECIPE.model_copy(update={"select": select}))
+    if best is None:  # by loss: the script must not matter
+        losses = [entry["eval_loss"] for entry in result.history if "eval_loss" in entry]
+        best = losses.index(min(losses))
+    assert result.best_epoch == best + 1
+    assert same(weights(model), seen[best])
+    assert not same(seen[1], seen[3])
+
+
+def test_training_stops_after_so_many_epochs_without_a_better_score(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fresh("head")
+    seen = script_scores(monkeypatch, [0.5, 0.6, 0.6, 0.4, 0.0], model)
+    result = fit(model, recipe=BY_METRIC.model_copy(update={"epochs": 10, "patience": 2}))
+    assert (result.epochs, result.best_epoch) == (4, 2)
+    assert same(weights(model), seen[1])
+
+
+# ---- what is written
+
+
+def test_an_adapter_run_leaves_a_model_and_a_source(finished: Finished, task: Task) -> None:
+    assert names(finished.folder.parent) == ["out"]
+    assert names(finished.folder) == ["model.safetensors", "scalearn.json", "source.json", "source.safetensors"]
+    (source,) = Shelf(finished.folder)
+    assert (source.name, source.method) == ("reviews", "adapter")
+    assert source.task == task.describe()
+    assert source.metrics == finished.result.metrics
+    assert source.provenance["command"] == "scalearn train reviews"
+    assert source.provenance["rows"] == {"train": 32, "dev": 8}
+    for layer, bottleneck in enumerate(source.bottlenecks()):
+        for key, value in bottleneck.state_dict().items():
+            name = f"backbone.encoder.layer.{layer}.output.LayerNorm.delta.{key}"
+            assert torch.equal(value, finished.weights[name])
+
+
+def test_the_source_can_be_transferred(fresh: Fresh, finished: Finished, tmp_path: Path) -> None:
+    model = fresh("scalearn", sources=Shelf(finished.folder.parent))
+    fit(model, tmp_path / "target", recipe=RECIPE.model_copy(update={"epochs": 1}))
+    assert names(tmp_path / "target") == ["model.safetensors", "scalearn.json"]
+    stored = load_file(tmp_path / "target" / "model.safetensors")
+    assert all(key.startswith("head.") or key.endswith(".omega.values") for key in stored)
+    assert same(weights(TransferModel.from_pretrained(tmp_path / "target")), weights(model))
+
+
+def test_sources_can_be_included(fresh: Fresh, finished: Finished, tmp_path: Path) -> None:
+    model = fresh("scalearn", sources=Shelf(finished.folder.parent))
+    fit(model, tmp_path / "target", recipe=RECIPE.model_copy(update={"epochs": 1}), include_sources=True, name="other")
+    assert names(tmp_path / "target" / "sources") == ["reviews"]
+
+
+def test_the_name_of_the_source_can_be_chosen(fresh: Fresh, tmp_path: Path) -> None:
+    fit(fresh(), tmp_path / "out", recipe=RECIPE.model_copy(update={"epochs": 1}), name="mine")
+    assert Shelf(tmp_path / "out").names == ("mine",)
+
+
+def test_without_a_folder_nothing_is_left(fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fit(fresh("head"), recipe=RECIPE.model_copy(update={"epochs": 1}))
+    assert names(tmp_path) == []
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patch, 2)
+        fit(fresh("head"))
+    assert names(tmp_path) == []
+
+
+def test_an_existing_folder_is_refused_before_training(fresh: Fresh, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    model = fresh()
+    before = weights(model)
+    with pytest.raises(InputError, match="out exists already"):
+        fit(model, tmp_path / "out")
+    assert same(weights(model), before)
+    assert names(tmp_path) == ["out"]
+
+
+def test_overwriting(fresh: Fresh, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").write_text("old")
+    fit(fresh("head"), tmp_path / "out", recipe=RECIPE.model_copy(update={"epochs": 1}), overwrite=True)
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["model.safetensors", "scalearn.json"]
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_task_without_rows_is_refused(fresh: Fresh, task: Task, tmp_path: Path, split: str) -> None:
+    splits = {name: rows for name, rows in task.splits.items() if name != split}
+    with pytest.raises(InputError, match=f"task 'reviews' has no {split} rows"):
+        fit(fresh(task=replace(task, splits=splits)), tmp_path / "out")
+    assert names(tmp_path) == []
+
+
+# ---- interruption
+
+
+@pytest.mark.parametrize("step", [1, STEPS + 2, 3 * STEPS + 1])
+def test_an_interrupted_run_resumes_to_the_same_end(
+    fresh: Fresh, finished: Finished, tmp_path: Path, step: int
+) -> None:
+    interrupted(fresh(), tmp_path / "out", step=step)
+    assert names(tmp_path) == [".out.partial"]
+    model = fresh()
+    result = fit(model, tmp_path / "out")
+    assert same(weights(model), finished.weights)
+    assert same(load_file(tmp_path / "out" / "model.safetensors"), finished.weights)
+    assert (result.metrics, result.best_epoch, result.epochs) == (
+        finished.result.metrics,
+        finished.result.best_epoch,
+        finished.result.epochs,
+    )
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_run_is_not_repeated_from_the_start(fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(fresh("head"), tmp_path / "out", step=3 * STEPS + 2)
+    original, taken = TransferTrainer.training_step, []
+
+    def training_step(self: TransferTrainer, *args: Any, **kwargs: Any) -> Tensor:
+        taken.append(self.state.global_step)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(TransferTrainer, "training_step", training_step)
+    fit(fresh("head"), tmp_path / "out")
+    assert taken == [12, 13, 14, 15]
+
+
+def test_an_interruption_while_writing_can_be_resumed(fresh: Fresh, finished: Finished, tmp_path: Path) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TransferModel, "write_into", fails)
+        fit(fresh(), tmp_path / "out")
+    assert names(tmp_path) == [".out.partial"]
+    model = fresh()
+    fit(model, tmp_path / "out")
+    assert same(weights(model), finished.weights)
+    assert names(tmp_path) == ["out"]
+
+
+def test_checkpoints_hold_only_what_was_trained(fresh: Fresh, finished: Finished, tmp_path: Path) -> None:
+    interrupted(fresh(), tmp_path / "out", step=STEPS + 2)
+    (checkpoint,) = (tmp_path / ".out.partial" / "checkpoints").iterdir()
+    assert names(checkpoint) == [
+        "model.safetensors",
+        "optimizer.pt",
+        "rng_state.pth",
+        "scheduler.pt",
+        "trainer_state.json",
+    ]
+    assert load_file(checkpoint / "model.safetensors").keys() == finished.weights.keys()
+    optimizer = torch.load(checkpoint / "optimizer.pt", weights_only=True)
+    assert len(optimizer["state"]) == len(finished.weights)
+    assert names(tmp_path / ".out.partial") == ["checkpoints", "run.json"]
+
+
+def test_a_broken_last_checkpoint_is_passed_over(fresh: Fresh, finished: Finished, tmp_path: Path) -> None:
+    interrupted(fresh(), tmp_path / "out", step=2 * STEPS + 2)
+    checkpoints = tmp_path / ".out.partial" / "checkpoints"
+    (checkpoints / "checkpoint-8" / "trainer_state.json").unlink()
+    model = fresh()
+    fit(model, tmp_path / "out")
+    assert same(weights(model), finished.weights)
+
+
+OTHER: dict[str, dict[str, Any]] = {
+    "seed": {"seed": 1},
+    "recipe": {"recipe": RECIPE.model_copy(update={"epochs": 5})},
+    "method": {"method": Adapter(bottleneck=5)},
+    "pooling": {"pooling": "first"},
+    "task": {"task": None},
+}
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_other_settings_are_refused(fresh: Fresh, task: Task, tmp_path: Path, what: str) -> None:
+    interrupted(fresh(), tmp_path / "out", step=STEPS + 2)
+    before = sorted(tmp_path.rglob("*"))
+    other = dict(OTHER[what])
+    if what == "task":
+        other["task"] = task.take(train_rows=20, seed=0)
+    build = {key: other.pop(key) for key in ("method", "pooling", "task") if key in other}
+    with pytest.raises(
+        InputError, match=r"\.out\.partial holds an unfinished run of .*out with other settings.*restart"
+    ):
+        fit(fresh(**build), tmp_path / "out", **other)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_unfinished_run_can_be_discarded(fresh: Fresh, finished: Finished, tmp_path: Path) -> None:
+    interrupted(fresh(), tmp_path / "out", step=STEPS + 2, seed=1)
+    model = fresh()
+    fit(model, tmp_path / "out", restart=True)
+    assert same(weights(model), finished.weights)
+    assert names(tmp_path) == ["out"]
+
+
+def test_patience_is_not_forgotten_by_an_interruption(fresh: Fresh, tmp_path: Path) -> None:
+    """Two of three patient epochs are over when the run is interrupted: one is left, as without the interruption."""
+    recipe = BY_METRIC.model_copy(update={"epochs": 10, "patience": 3})
+    with pytest.MonkeyPatch.context() as patch:
+        model = fresh("head")
+        script_scores(patch, [0.9, 0.5, 0.4], model)
+        interrupted(model, tmp_path / "out", step=3 * STEPS + 2, recipe=recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        model = fresh("head")
+        script_scores(patch, [0.3] * 9, model)
+        result = fit(model, tmp_path / "out", recipe=recipe)
+    assert (result.epochs, result.best_epoch) == (4, 1)
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["in training", "after training"])
+@pytest.mark.parametrize("moved", [False, True], ids=["stays", "moves"])
+def test_the_best_checkpoint_is_found_where_the_project_is_now(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool, trained: bool
+) -> None:
+    def fails(self: TransferTrainer) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        model = fresh("head")
+        seen = script_scores(patch, [0.9, 0.5, 0.4, 0.4], model)
+        if trained:
+            patch.setattr(TransferTrainer, "_load_best_model", fails)
+        else:
+            interrupt_at(patch, 2 * STEPS + 2)
+        fit(model, "out", recipe=BY_METRIC)
+    assert not same(seen[0], seen[1])
+    place = (tmp_path / "project").rename(tmp_path / ("moved" if moved else "project"))
+    monkeypatch.chdir(tmp_path if moved else place)
+    with pytest.MonkeyPatch.context() as patch:
+        model = fresh("head")
+        script_scores(patch, [0.3] * 9, model)
+        result = fit(model, place / "out" if moved else "out", recipe=BY_METRIC)
+    assert result.best_epoch == 1
+    assert same(weights(model), seen[0])
+
+
+def test_run_json_is_what_the_run_is_known_by(fresh: Fresh, tmp_path: Path) -> None:
+    interrupted(fresh(), tmp_path / "out", step=2)
+    run = json.loads((tmp_path / ".out.partial" / "run.json").read_text())
+    assert (run["seed"], run["precision"], run["pooling"]) == (0, "fp32", "mean")
+    assert run["recipe"] == RECIPE.model_dump()
+
+
+# ---- evaluation
+
+
+def test_evaluate_names_the_splits_there_are(finished: Finished) -> None:
+    with pytest.raises(InputError, match=r"task 'reviews' has no split 'test'; it has (train, dev|dev, train)"):
+        evaluate(finished.model)
+
+
+def test_evaluate_refuses_other_labels(finished: Finished, task: Task) -> None:
+    other = replace(task, labels=("negative", "positive"))
+    with pytest.raises(InputError, match=r"has labels \['negative', 'positive'\] .* trained for \['bad', 'good'\]"):
+        evaluate(finished.model, "dev", task=other)
+
+
+def test_evaluate_scores_by_hand(finished: Finished, task: Task) -> None:
+    dev = task.splits["dev"]
+    answers = finished.model.predict(dev["text_a"][:], precision="fp32")
+    right = [answer.label == task.labels[gold] for answer, gold in zip(answers, dev["label"][:], strict=True)]
+    loss = -sum(
+        torch.tensor(answer.probabilities[task.labels[gold]]).log().item()
+        for answer, gold in zip(answers, dev["label"][:], strict=True)
+    )
+    scores = evaluate(finished.model, "dev", batch_size=3, precision="fp32")
+    assert scores["accuracy"] == sum(right) / len(right)
+    assert scores["loss"] == pytest.approx(loss / len(dev), rel=1e-4)
+
+
+def test_progress_goes_to_the_error_stream(fresh: Fresh, capsys: pytest.CaptureFixture[str]) -> None:
+    train(fresh("head"), recipe=RECIPE.model_copy(update={"epochs": 1}), precision="fp32", progress=True)
+    assert capsys.readouterr().out == ""
+    assert "scalearn.training.progress" in sys.modules
