@@ -153,18 +153,20 @@ def test_another_seed_gives_another(fresh: Fresh, finished: Finished) -> None:
 
 
 def test_each_epoch_sees_every_row_once_in_another_order(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, original, seen = fresh("head"), TransferTrainer.training_step, []
+    original, seen = TransferTrainer.training_step, []
 
     def training_step(self: TransferTrainer, module: torch.nn.Module, inputs: dict[str, Tensor], *rest: Any) -> Tensor:
         seen.extend(tuple(row[row != 0].tolist()) for row in inputs["input_ids"])
         return original(self, module, inputs, *rest)
 
     monkeypatch.setattr(TransferTrainer, "training_step", training_step)
+    model = fresh("head")
     fit(model, recipe=RECIPE.model_copy(update={"epochs": 3, "patience": 3}))
+    fit(fresh("head"), recipe=RECIPE.model_copy(update={"epochs": 1}), seed=1)
     rows = Counter(tuple(row["input_ids"]) for row in model.encode({"text_a": model.task.splits["train"]["text_a"][:]}))
-    epochs = [seen[i : i + 32] for i in range(0, 96, 32)]
-    assert [Counter(epoch) for epoch in epochs] == [rows] * 3
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    epochs = [seen[i : i + 32] for i in range(0, 128, 32)]  # three of seed 0, one of seed 1
+    assert [Counter(epoch) for epoch in epochs] == [rows] * 4
+    assert len(set(map(tuple, epochs))) == 4
 
 
 @pytest.mark.parametrize("name", ["scalearn", "scalearn-uniform++", "probing", "full", "head"])
