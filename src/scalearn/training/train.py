@@ -219,7 +219,7 @@ def _fit(
         model=model,
         args=arguments,
         train_dataset=rows("train"),
-        eval_dataset=rows("dev"),
+        eval_dataset=sorted(rows("dev"), key=lambda row: len(row["input_ids"])),  # little of a batch is padding
         data_collator=collator(model.need_tokenizer()),
         compute_metrics=compute_metrics,
         callbacks=callbacks,
