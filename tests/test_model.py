@@ -187,7 +187,7 @@ def test_gradient_checkpointing_without_backbone_dropout(build: Build, name: str
 
     plain = gradients()
     assert len(calls) == 1
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     for ours, theirs in zip(gradients(), plain, strict=True):
         torch.testing.assert_close(ours, theirs)
     assert len(calls) == 2, "the layer was not recomputed"

@@ -271,7 +271,7 @@ def test_zero_sources_do_not_fit(shelf: Shelf, backbone: Backbone) -> None:
 def test_every_source_of_another_backbone_is_named(
     shelf: Shelf, backbone: Backbone, field: str, value: object, reason: str
 ) -> None:
-    other = replace(BackboneReference.of(backbone), **{field: value})
+    other = BackboneReference.of(backbone).model_copy(update={field: value})
     mixed = Shelf([shelf["cola"], *(replace(shelf[name], backbone=other) for name in ("mrpc", "rte"))])
     with pytest.raises(InputError, match=rf"^source 'mrpc' {reason}.*; source 'rte' {reason}") as error:
         mixed.check_fits(backbone)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
@@ -64,7 +65,7 @@ def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Back
         config = AutoConfig.from_pretrained(location)
         model = AutoModel.from_pretrained(location, use_safetensors=True, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(location)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(
             f"backbone {name!r} cannot be loaded ({first_line}): give {MINILM!r}, a folder with config.json, a "

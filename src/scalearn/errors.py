@@ -4,6 +4,22 @@
 and exits with code 2; from Python it is a `ValueError`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used."""
+
+
+def faults(error: ValidationError) -> str:
+    """All that pydantic found wrong, in one line: field, reason, and the value given."""
+    found = []
+    for fault in error.errors():
+        given = "" if fault["type"] == "missing" else f", given {fault['input']!r:.60}"
+        found.append(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}{given}")
+    return "; ".join(found)

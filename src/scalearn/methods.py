@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from scalearn.deltas import Bottleneck, Constraint, FixedOmega, Omega, ScaledSources
-from scalearn.errors import InputError
+from scalearn.errors import InputError, faults
 from scalearn.sources import Source
 
 Stage = Literal["single", "transfer"]
@@ -42,7 +42,7 @@ class Recipe(_Frozen):
     batch_size: int = Field(32, gt=0)
     """Rows per step."""
     weight_decay: float = Field(0.0, ge=0)
-    warmup_fraction: float = Field(0.0, ge=0, le=1)
+    warmup_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which the rate rises from 0."""
     backbone_dropout: bool = True
     """Whether the backbone's own dropout acts in training, as published; without it a CPU trains 1.5 times as fast."""
@@ -63,9 +63,8 @@ def _validated(kind: type[_Model], values: Mapping[str, Any], *, what: str) -> _
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         valid = ", ".join(kind.model_fields) or "none"
-        raise InputError(f"{what}: {faults}; valid options are {valid}") from error
+        raise InputError(f"{what}: {faults(error)}; valid options are {valid}") from error
 
 
 class Method(_Frozen):

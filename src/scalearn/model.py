@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class TransferModel(nn.Module):
         with _seeded(seed):
             deltas = method.build(width=backbone.width, layers=backbone.layers, sources=sources)
             self.head = Head(width=backbone.width, outputs=task.outputs, kind=task.kind, pooling=backbone.pooling)
+        if not deltas and sites.attached(self.backbone):
+            raise InputError(
+                f"{backbone.name} carries deltas already: load it anew, or call scalearn.sites.detach on it"
+            )
         if deltas:
             sites.attach(self.backbone, deltas)
         if method.trains_backbone:
@@ -104,6 +108,8 @@ class TransferModel(nn.Module):
             raise InputError(f"method {method.name!r} uses no sources: leave them out, or choose a transfer method")
         if isinstance(backbone, str):
             backbone = load_backbone(backbone, pooling=pooling)
+        elif pooling is not None:
+            backbone = replace(backbone, pooling=pooling)
         if sources is not None:
             sources.check_fits(backbone)
         return cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
@@ -164,9 +170,9 @@ class TransferModel(nn.Module):
                     module.training = True  # the flag of the layer itself only decides about checkpointing
         return self
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+    def activation_checkpointing_enable(self, **options: Any) -> None:
         """Trades computation for memory in the backbone; `transformers.Trainer` calls it by this name."""
-        self.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+        self.backbone.activation_checkpointing_enable(**options)
 
     @property
     def device(self) -> torch.device:
@@ -186,6 +192,8 @@ class TransferModel(nn.Module):
         Raises:
             InputError: a row has another number of texts than the task, or one that is not a string.
         """
+        if isinstance(texts, str):
+            raise InputError("predict takes a list of rows: give [text], not text")
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in texts]
         for number, row in enumerate(rows, start=1):
             if len(row) != len(self.task.text) or not all(isinstance(text, str) for text in row):
@@ -382,7 +390,8 @@ class TransferModel(nn.Module):
         saved = SavedModel.read(folder)
         shelf = saved.find_sources(folder, sources)
         if not isinstance(backbone, Backbone):
-            backbone = load_backbone(backbone or saved.backbone.name, pooling=saved.pooling)
+            backbone = load_backbone(backbone or saved.backbone.name)
+        backbone = replace(backbone, pooling=saved.pooling)
         if difference := saved.backbone.difference(backbone):
             raise InputError(f"{folder} {difference}: give its backbone with backbone=... (--backbone)")
         if shelf is not None:

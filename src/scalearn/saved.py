@@ -10,16 +10,17 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from scalearn.errors import InputError
-from scalearn.heads import POOLINGS, Pooling
+from scalearn.heads import Pooling
 from scalearn.methods import Method, method_from_name
 from scalearn.sources import BUILTIN, BackboneReference, Shelf, Source, read_checked, read_description
 from scalearn.tasks import Task
@@ -29,9 +30,10 @@ DESCRIPTION = "scalearn.json"
 WEIGHTS = "model.safetensors"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceReference:
+class SourceReference(BaseModel):
     """A source that a saved model depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
     location: str
@@ -59,26 +61,21 @@ class SavedModel:
         Raises:
             InputError: something is missing, altered or unknown.
         """
-        path = folder / DESCRIPTION
-        description = read_description(path, version=FORMAT_VERSION)
-        try:
-            backbone = BackboneReference(**description.pop("backbone"))
-            method = description.pop("method")
-            method = method_from_name(method["name"], **method["options"])
-            sources = [SourceReference(**entry) for entry in description.pop("sources")]
-            task, pooling, sha256 = description.pop("task"), description.pop("pooling"), description.pop("sha256")
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path} lacks or misnames a field ({error}): save the model anew") from error
-        if pooling not in POOLINGS:
-            raise InputError(f"{path} has pooling {pooling!r}: valid are {', '.join(POOLINGS)}")
+        described = read_description(folder / DESCRIPTION, _Description, version=FORMAT_VERSION)
+        method = method_from_name(described.method.name, **described.method.options)
+        if (method.stage == "transfer") != bool(described.sources):
+            raise InputError(
+                f"{folder / DESCRIPTION} names {len(described.sources)} sources, which does not go with method "
+                f"{method.name!r}: restore the file, or train anew"
+            )
         return cls(
-            backbone=backbone,
-            pooling=pooling,
-            task=Task.from_description(task),
+            backbone=described.backbone,
+            pooling=described.pooling,
+            task=Task.from_description(described.task),
             method=method,
-            sources=sources,
-            state=read_checked(folder / WEIGHTS, sha256=sha256),
-            facts=description,
+            sources=described.sources,
+            state=read_checked(folder / WEIGHTS, sha256=described.sha256),
+            facts=described.model_extra or {},
         )
 
     def write(self, folder: Path) -> None:
@@ -87,11 +84,11 @@ class SavedModel:
         description = {
             "format_version": FORMAT_VERSION,
             "scalearn": metadata.version("scalearn"),
-            "backbone": asdict(self.backbone),
+            "backbone": self.backbone.model_dump(),
             "pooling": self.pooling,
             "task": self.task.describe(),
             "method": {"name": self.method.name, "options": self.method.model_dump()},
-            "sources": [asdict(reference) for reference in self.sources],
+            "sources": [reference.model_dump() for reference in self.sources],
             "sha256": hashlib.sha256(data).hexdigest(),
             **self.facts,
         }
@@ -126,6 +123,25 @@ class SavedModel:
                     f"trained with {reference.sha256[:12]}...: give that shelf (sources=..., --sources)"
                 )
         return shelf
+
+
+class _Method(BaseModel):
+    name: str
+    options: dict[str, Any]
+
+
+class _Description(BaseModel):
+    """The fields of `scalearn.json`; what else stands there is kept as facts."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    format_version: int
+    backbone: BackboneReference
+    pooling: Pooling
+    task: dict[str, Any]
+    method: _Method
+    sources: list[SourceReference]
+    sha256: str
 
 
 def refer(source: Source, *, folder: Path) -> SourceReference:

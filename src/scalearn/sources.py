@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -24,7 +25,7 @@ from torch import Tensor
 from scalearn.atomic import new_folder
 from scalearn.backbones import Backbone
 from scalearn.deltas import Bottleneck
-from scalearn.errors import InputError
+from scalearn.errors import InputError, faults
 
 FORMAT_VERSION = 1
 DESCRIPTION = "source.json"
@@ -32,9 +33,10 @@ WEIGHTS = "source.safetensors"
 BUILTIN = "builtin"
 
 
-@dataclass(frozen=True, kw_only=True)
-class BackboneReference:
+class BackboneReference(BaseModel):
     """Which backbone some weights were trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
     fingerprint: str
@@ -100,16 +102,9 @@ class Source:
         Raises:
             InputError: a file is missing, cut short, altered, or of another format.
         """
-        path = folder / DESCRIPTION
-        description = read_description(path, version=FORMAT_VERSION)
-        try:
-            reference = BackboneReference(**description["backbone"])
-            expected = description["sha256"]
-            rest = {key: description[key] for key in ("name", "task", "method", "options", "metrics", "provenance")}
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path} lacks or misnames a field ({error}): train or import this source anew") from error
-        tensors = read_checked(folder / WEIGHTS, sha256=expected)
-        source = cls(backbone=reference, tensors=tensors, sha256=expected, location=location or str(folder), **rest)
+        described = read_description(folder / DESCRIPTION, _Description, version=FORMAT_VERSION)
+        tensors = read_checked(folder / WEIGHTS, sha256=described.sha256)
+        source = cls(**{**dict(described), "tensors": tensors, "location": location or str(folder)})
         source.bottlenecks()  # shapes are checked before anything is built on them
         return source
 
@@ -131,7 +126,7 @@ class Source:
         description = {
             "format_version": FORMAT_VERSION,
             "name": self.name,
-            "backbone": vars(self.backbone),
+            "backbone": self.backbone.model_dump(),
             "task": dict(self.task),
             "method": self.method,
             "options": dict(self.options),
@@ -145,12 +140,23 @@ class Source:
         )
         return sha256
 
+    def digest(self) -> str:
+        """SHA-256 of its tensors, whether it was saved or not."""
+        return self.sha256 or hashlib.sha256(save_tensors(dict(self.tensors))).hexdigest()
+
     def bottlenecks(self) -> list[Bottleneck]:
         """Its adapters in float32 (float64 stays), one per layer.
 
         Raises:
             InputError: a tensor is missing or of another shape than the description says.
         """
+        unknown = [key for key in self.tensors if not re.fullmatch(r"layers\.\d+\.(down|up)\.(weight|bias)", key)]
+        beyond = [key for key in self.tensors if key not in unknown and int(key.split(".")[1]) >= self.backbone.layers]
+        if unknown or beyond:
+            raise InputError(
+                f"source {self.name!r} ({self.location}) has {', '.join(unknown + beyond)}, which a backbone of "
+                f"{self.backbone.layers} layers has no place for: train or import it anew"
+            )
         layers = []
         for index in range(self.backbone.layers):
             prefix = f"layers.{index}."
@@ -248,11 +254,30 @@ class Shelf:
             )
 
 
-def read_description(path: Path, *, version: int) -> dict[str, Any]:
+class _Description(BaseModel):
+    """The fields of `source.json`."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    backbone: BackboneReference
+    task: dict[str, Any]
+    method: str
+    options: dict[str, Any]
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    sha256: str
+
+
+_Described = TypeVar("_Described", bound=BaseModel)
+
+
+def read_description(path: Path, kind: type[_Described], *, version: int) -> _Described:
     """Reads one of the library's JSON descriptions.
 
     Raises:
-        InputError: it is missing, not JSON, or of a newer format than `version`.
+        InputError: it is missing, not JSON, of another format than `version`, or a field is missing or of a wrong type;
+            all such fields are named.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: give a folder that scalearn wrote")
@@ -265,7 +290,10 @@ def read_description(path: Path, *, version: int) -> dict[str, Any]:
         raise InputError(
             f"{path} has format_version {found!r}, this scalearn reads {version}: install the scalearn that wrote it"
         )
-    return dict(description)
+    try:
+        return kind.model_validate_json(json.dumps(description))
+    except ValidationError as error:
+        raise InputError(f"{path} cannot be used: {faults(error)}; restore the file, or train anew") from error
 
 
 def read_checked(path: Path, *, sha256: str) -> dict[str, Tensor]:

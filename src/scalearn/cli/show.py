@@ -72,6 +72,8 @@ def compare(
     backbone: o.BackboneName = "minilm",
     protocol: o.ProtocolName = "default",
     epochs: o.Epochs = None,
+    patience: o.Patience = None,
+    batch_size: o.BatchSize = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Several methods and seeds on one target: a table with spread. Stopped, the same command goes on.
@@ -103,7 +105,7 @@ def compare(
         train_rows=train_rows,
         dev_rows=dev_rows,
         own=own,
-        epochs=epochs,
+        changes=o.given(epochs=epochs, patience=patience, batch_size=batch_size),
         folder=out,
         progress=not quiet,
         done=_Counter(len(names) * seeds, metric=target.main_metric),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from scalearn.atomic import write_text
 from scalearn.backbones import MINILM
@@ -78,7 +79,7 @@ def compare(
     train_rows: int | None = None,
     dev_rows: int | None = None,
     own: bool = False,
-    epochs: int | None = None,
+    changes: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     progress: bool = True,
     done: Callable[[Run], None] | None = None,
@@ -95,7 +96,7 @@ def compare(
         train_rows: draw so many training rows, anew for every seed; None takes all.
         dev_rows: likewise for dev.
         own: add the target's own adapter, trained on the same rows with the same seed, as the last source.
-        epochs: at most so many, instead of the protocol's.
+        changes: hyper-parameters that replace the protocol's, for every method: fields of `Recipe`.
         folder: where finished runs and their models are kept and found again; None keeps nothing.
         progress: show a progress bar.
         done: called with every run, finished now or found.
@@ -118,7 +119,7 @@ def compare(
                 folder=folder,
                 backbone=backbone,
                 protocol=protocol,
-                epochs=epochs,
+                changes=changes or {},
                 progress=progress,
             )
             shelf = sources
@@ -143,14 +144,13 @@ def _run(
     folder: Path,
     backbone: str,
     protocol: Protocol,
-    epochs: int | None,
+    changes: Mapping[str, Any],
     progress: bool,
     own: bool = False,
 ) -> Run:
     """Trains one method with one seed, or finds that it was done."""
     method = method_from_name(name)
-    recipe = recipe_for(method, protocol)
-    recipe = recipe if epochs is None else changed(recipe, {"epochs": epochs})
+    recipe = changed(recipe_for(method, protocol), changes)
     key = {
         "method": [name, method.model_dump()],
         "recipe": recipe.model_dump(),

@@ -16,6 +16,8 @@ SEEDS = (0, 1, 2)
 TASK = "policy-claims"
 METRIC = "accuracy"
 EXAMPLES = 10
+CHANGES = {"epochs": 6, "batch_size": 16}
+"""Small steps and few epochs: the whole demonstration is to take minutes on two cores."""
 
 
 def demo(out: Path, *, progress: bool = True, done: Callable[[Run], None] | None = None) -> list[Row]:
@@ -31,7 +33,16 @@ def demo(out: Path, *, progress: bool = True, done: Callable[[Run], None] | None
     """
     task = load_task(TASK)
     shelf = Shelf(BUILTIN)
-    runs = compare(task, methods=METHODS, seeds=SEEDS, sources=shelf, folder=out / "runs", progress=progress, done=done)
+    runs = compare(
+        task,
+        methods=METHODS,
+        seeds=SEEDS,
+        sources=shelf,
+        folder=out / "runs",
+        changes=CHANGES,
+        progress=progress,
+        done=done,
+    )
     rows = summarise(runs, main_metric=METRIC)
     first = next(run for run in runs if run.method == "scalearn")
     model = TransferModel.from_pretrained(out / "runs" / first.model)

@@ -15,7 +15,7 @@ from datasets import Dataset
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scalearn.errors import InputError
+from scalearn.errors import InputError, faults
 from scalearn.tasks.draws import draw_rows
 from scalearn.tasks.files import read_labelled, read_splits, text_columns
 from scalearn.tasks.labels import KINDS, Kind
@@ -147,8 +147,7 @@ class Task:
         try:
             fields = _Description.model_validate(dict(description))
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-            raise InputError(f"not the description of a task: {'; '.join(problems)}") from error
+            raise InputError(f"not the description of a task: {faults(error)}") from error
         return cls(**dict(fields))
 
     def score(self, labels: ArrayLike, predictions: ArrayLike) -> dict[str, float]:

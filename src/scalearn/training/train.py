@@ -94,7 +94,7 @@ def train(
         "task": model.task.fingerprint(),
         "backbone": model.reference.fingerprint,
         "method": [model.method.name, model.method.model_dump()],
-        "sources": [source.sha256 for source in model.sources],
+        "sources": [source.digest() for source in model.sources],
         "recipe": recipe.model_dump(),
         "seed": seed,
         "precision": resolve(precision, model.device),
@@ -226,9 +226,12 @@ def _fit(
         optimizers=(optimizer_for(model, recipe), None),
     )
     trainer.remove_callback(PrinterCallback)
+    last = last_whole_checkpoint(checkpoints)
+    arguments.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
     model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))
     try:
-        trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
+        trainer.train(resume_from_checkpoint=last)
+        trainer._load_best_model()
     finally:
         bar.close()
     model.eval()

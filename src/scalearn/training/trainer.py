@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ class TransferTrainer(Trainer):
         self.model.load_trained_state(load_file(Path(resume_from_checkpoint) / WEIGHTS))
 
     def _load_best_model(self) -> None:
-        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+        # By its step, not by the path that the state remembers: the folder may have been moved since.
+        if self.state.best_global_step:
+            self._load_from_checkpoint(f"{self.args.output_dir}/checkpoint-{self.state.best_global_step}")
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthBucketSampler:
         rows = train_dataset if train_dataset is not None else self.train_dataset
@@ -59,5 +62,5 @@ def last_whole_checkpoint(folder: Path) -> str | None:
     while (last := get_last_checkpoint(str(folder))) is not None:
         if (Path(last) / "trainer_state.json").is_file():
             return str(last)
-        Path(last).rename(Path(last).with_name(f"broken-{Path(last).name}"))
+        shutil.rmtree(last)
     return None
