@@ -1,0 +1,79 @@
+"""Several methods and seeds on the tiny backbone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scalearn.errors import InputError
+from scalearn.experiments import Run, compare, markdown, summarise
+from scalearn.sources import Shelf
+from scalearn.tasks import Task
+
+CHANGES = {"epochs": 1}
+
+
+@pytest.fixture
+def target(task: Task) -> Task:
+    return replace(task, splits={**task.splits, "test": task.splits["dev"]})
+
+
+def test_each_seed_draws_its_own_rows(target: Task, shelf: Shelf, tiny_backbone: str) -> None:
+    runs = compare(
+        target,
+        methods=["head", "scalearn"],
+        seeds=[0, 1],
+        sources=shelf,
+        backbone=tiny_backbone,
+        train_rows=12,
+        changes=CHANGES,
+        progress=False,
+    )
+    assert [(run.method, run.seed) for run in runs] == [("head", 0), ("scalearn", 0), ("head", 1), ("scalearn", 1)]
+    assert all(run.rows == {"train": 12, "dev": 8, "test": 8} for run in runs)
+    assert runs[1].parameters["method"] == 3 * 16 * 2
+    assert target.take(train_rows=12, seed=0).fingerprint() != target.take(train_rows=12, seed=1).fingerprint()
+
+
+def test_own_adds_the_targets_adapter_last(target: Task, shelf: Shelf, tiny_backbone: str, tmp_path: Path) -> None:
+    runs = compare(
+        target,
+        methods=["adapter", "scalearn-uniform++"],
+        seeds=[0],
+        sources=shelf,
+        backbone=tiny_backbone,
+        own=True,
+        changes=CHANGES,
+        folder=tmp_path / "runs",
+        progress=False,
+    )
+    assert [run.own for run in runs] == [False, True]
+    assert runs[1].parameters["method"] == 4
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 2  # the adapter was not trained twice
+
+
+def test_a_target_without_test_rows_is_refused(task: Task, shelf: Shelf) -> None:
+    with pytest.raises(InputError, match="no test rows"):
+        compare(task, methods=["head"], seeds=[0], sources=shelf)
+
+
+def test_the_table_has_mean_and_spread() -> None:
+    def run(seed: int, test: float) -> Run:
+        return Run(
+            method="scalearn",
+            seed=seed,
+            own=True,
+            rows={},
+            parameters={"method": 96, "head": 1000, "total": 1096},
+            metrics={"dev": {"accuracy": 0.5}, "test": {"accuracy": test}},
+            epochs=3,
+            seconds=10 + seed,
+            model="",
+            peak_memory=1.0,
+        )
+
+    (row,) = summarise([run(0, 0.60), run(1, 0.70), run(2, 0.80)], main_metric="accuracy")
+    assert (row.test, row.spread, row.seconds) == pytest.approx((70.0, 10.0, 11.0))
+    assert "| scalearn | shelf + own | 96 | 1,096 | 50.0 | 70.0 ± 10.0 | 11 |" in markdown(
+        [row], main_metric="accuracy"
+    )
