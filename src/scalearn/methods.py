@@ -215,13 +215,13 @@ def _published(learning_rate: float, patience: int) -> Recipe:
     return Recipe(learning_rate=learning_rate, head_learning_rate=learning_rate, patience=patience)
 
 
-def _default(learning_rate: float, head_learning_rate: float) -> Recipe:
+def _default(learning_rate: float, head_learning_rate: float, *, backbone_dropout: bool = False) -> Recipe:
     return Recipe(
         learning_rate=learning_rate,
         head_learning_rate=head_learning_rate,
         epochs=30,
         patience=5,
-        backbone_dropout=False,
+        backbone_dropout=backbone_dropout,
         select="metric",
     )
 
@@ -233,7 +233,9 @@ def _scaling(method: ScaLearn | Probing) -> Entry:
 
 REGISTRY: dict[str, Entry] = {
     "adapter": Entry(method=Adapter(), published=_published(3e-4, 5), default=_default(1e-3, 1e-3)),
-    "full": Entry(method=FullFineTuning(), published=_published(2e-5, 5), default=_default(5e-5, 1e-3)),
+    "full": Entry(
+        method=FullFineTuning(), published=_published(2e-5, 5), default=_default(5e-5, 1e-3, backbone_dropout=True)
+    ),
     "head": Entry(method=HeadOnly(), published=_published(3e-4, 5), default=_default(1e-3, 1e-3)),
     "scalearn": _scaling(ScaLearn()),
     "scalearn-uniform": _scaling(ScaLearn(uniform=True)),
