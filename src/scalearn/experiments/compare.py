@@ -65,7 +65,7 @@ class Row:
     spread: float
     """Standard deviation of `test` over seeds, in points; 0 for one seed."""
     seconds: float
-    """Mean per run."""
+    """Median per run: on a shared machine a few runs take far longer."""
 
 
 def compare(
@@ -199,7 +199,7 @@ def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
                 dev=statistics.fmean(100 * run.metrics["dev"][main_metric] for run in group),
                 test=statistics.fmean(tests),
                 spread=statistics.stdev(tests) if len(tests) > 1 else 0.0,
-                seconds=statistics.fmean(run.seconds for run in group),
+                seconds=statistics.median(run.seconds for run in group),
             )
         )
     return rows

@@ -42,6 +42,7 @@ def write_page(
     rows: Sequence[Row],
     sources: Sequence[Source],
     omega: NDArray[np.floating],
+    start: float,
     examples: Sequence[Example],
     peak_memory: float,
 ) -> None:
@@ -53,6 +54,7 @@ def write_page(
         rows: the table, a row per method.
         sources: the shelf, in the order of omega's rows.
         omega: (T, L), mean over dimensions.
+        start: where omega began.
         examples: rows of the test split with answers.
         peak_memory: in GB.
     """
@@ -69,7 +71,8 @@ def write_page(
         rows=rows,
         best=max(row.test for row in rows),
         sources=sources,
-        heatmap=Markup(omega_heatmap(omega, sources=[source.name for source in sources])),
+        start=start,
+        heatmap=Markup(omega_heatmap(omega, sources=[source.name for source in sources], start=start)),
         examples=examples,
         peak_memory=peak_memory,
         version=metadata.version("scalearn"),
