@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from scalearn.heads import POOLINGS, Head, Pooling, pool
+from scalearn.heads import Head, Pooling, pool
 
 RIGHT = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
 LEFT = RIGHT.flip(1)
@@ -39,7 +39,7 @@ def test_padding_does_not_enter(pooling: Pooling) -> None:
     assert torch.equal(
         pool(poisoned, RIGHT, pooling), pool(hidden.masked_fill(RIGHT.unsqueeze(-1) == 0, 0), RIGHT, pooling)
     )
-    assert pooling in POOLINGS
+    assert pooling in get_args(Pooling)
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 5])

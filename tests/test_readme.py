@@ -19,7 +19,6 @@ pytestmark = pytest.mark.slow
 def place(tmp_path: Path) -> Path:
     """A folder that looks like a clone from where the README's commands are given."""
     (tmp_path / "src").symlink_to(REPOSITORY / "src")
-    (tmp_path / "train.csv").symlink_to(REPOSITORY / "src/scalearn/tasks/policy_claims/train.csv")
     return tmp_path
 
 
@@ -44,7 +43,7 @@ def test_the_python(place: Path) -> None:
     (body,) = [body for kind, body in BLOCKS if kind == "python"]
     (place / "snippet.py").write_text(f"{body}\n", encoding="utf-8")
     run(f"{sys.executable} snippet.py", place)
-    assert (place / "runs/claims/scalearn.json").is_file()
+    assert (place / "runs/claims-python/scalearn.json").is_file()
 
 
 def test_the_demo(place: Path) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scalearn.errors import InputError
     from scalearn.methods import Adapter, FullFineTuning, HeadOnly, Probing, Recipe, ScaLearn
-    from scalearn.model import Prediction, TransferModel
+    from scalearn.model import TransferModel
+    from scalearn.prediction import Prediction
     from scalearn.sources import Shelf, Source
     from scalearn.tasks import Task, load_task
     from scalearn.training.evaluate import evaluate
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 _ROOMS = {
     "errors": ("InputError",),
     "methods": ("Adapter", "FullFineTuning", "HeadOnly", "Probing", "Recipe", "ScaLearn"),
-    "model": ("Prediction", "TransferModel"),
+    "model": ("TransferModel",),
+    "prediction": ("Prediction",),
     "sources": ("Shelf", "Source"),
     "tasks": ("Task", "load_task"),
     "training": ("TrainResult", "evaluate", "train"),

@@ -11,13 +11,24 @@ from pathlib import Path
 
 from scalearn.errors import InputError
 
+OURS = ("scalearn.json", "source.json")
+"""A folder with one of these is a result of this library; no other is ever replaced."""
 
-def refuse_existing(folder: Path, *, overwrite: bool = False) -> None:
-    """Raises `InputError` if `folder` exists and may not be replaced."""
-    if folder.exists() and not overwrite:
-        raise InputError(
-            f"{folder} exists already: choose another folder, or replace it with --overwrite (overwrite=True)"
-        )
+
+def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
+    """Refuses a path that may not be written.
+
+    Raises:
+        InputError: `path` exists and `overwrite` is false, or it is a folder that this library did not write.
+    """
+    if not path.name:
+        raise InputError(f"{path} is no name for a result: give a new folder, for instance runs/first")
+    if not path.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{path} exists already: choose another name, or replace it with --overwrite (overwrite=True)")
+    if path.is_dir() and any(path.iterdir()) and not any((path / name).is_file() for name in OURS):
+        raise InputError(f"{path} holds other things than a model or a source and is not replaced: choose another name")
 
 
 @contextmanager
@@ -25,18 +36,28 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yields a temporary sibling of `folder` to write into; it takes that name if the block succeeds, else vanishes.
 
     Raises:
-        InputError: `folder` exists and `overwrite` is false.
+        InputError: `folder` may not be written (`refuse_existing`), or cannot be made.
     """
     refuse_existing(folder, overwrite=overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    with writable(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield aside
-        aside.chmod(0o755)  # mkdtemp makes private folders; a result is to be shared
+        aside.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
         replace_folder(aside, folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusal to make `path` into an `InputError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose a place that can") from error
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -46,19 +67,32 @@ def replace_folder(new: Path, folder: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
     os.rename(folder, old / folder.name)
-    os.rename(new, folder)
-    shutil.rmtree(old)
+    try:
+        os.rename(new, folder)
+    except BaseException:
+        os.rename(old / folder.name, folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` to `path` as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-        os.chmod(aside, 0o644)
+        os.chmod(aside, 0o666 & ~_umask())
         os.replace(aside, path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """The process's umask; there is no way to read it but to set it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

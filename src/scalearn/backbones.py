@@ -39,7 +39,7 @@ class Backbone:
 
     @property
     def width(self) -> int:
-        """D, the size of its hidden states."""
+        """Size of its hidden states, d."""
         return int(self.model.config.hidden_size)
 
     @property
@@ -62,11 +62,11 @@ def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Back
     """
     location = _minilm_location() if name == MINILM else name
     try:
-        config = AutoConfig.from_pretrained(location)
-        model = AutoModel.from_pretrained(location, use_safetensors=True, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(location)
-    except (OSError, ValueError, SafetensorError) as error:
-        first_line = str(error).strip().splitlines()[0]
+        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+        model = AutoModel.from_pretrained(location, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"backbone {name!r} cannot be loaded ({first_line}): give {MINILM!r}, a folder with config.json, a "
             "tokenizer and model.safetensors, or a Hub id that has them (with network, or already in the Hub's cache)"

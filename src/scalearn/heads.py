@@ -8,14 +8,13 @@ read the mean over tokens, decoders the last token. Loss: cross-entropy, or mean
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Pooling = Literal["first", "mean", "last"]
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 HeadKind = Literal["classification", "regression"]
 
 

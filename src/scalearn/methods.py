@@ -245,7 +245,7 @@ REGISTRY: dict[str, Entry] = {
 }
 
 
-def method_from_name(name: str, **options: Any) -> Method:
+def method_from_name(name: str, /, **options: Any) -> Method:
     """The method called `name` with its published options, but for those given.
 
     Raises:

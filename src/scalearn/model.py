@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,10 @@ from scalearn.errors import InputError
 from scalearn.heads import Head, Pooling
 from scalearn.methods import Adapter, Method, ScaLearn, method_from_name
 from scalearn.precision import Precision, attention_for, autocast
+from scalearn.prediction import Prediction, predictions, text_columns
 from scalearn.saved import SavedModel, copy_in, refer
 from scalearn.sources import BackboneReference, Shelf, Source
 from scalearn.tasks import Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The answer for one row."""
-
-    label: str | float
-    """The most probable class, or the predicted number."""
-    probabilities: Mapping[str, float]
-    """Per class, summing to 1; empty for regression."""
 
 
 class TransferModel(nn.Module):
@@ -62,6 +53,7 @@ class TransferModel(nn.Module):
         self.reference = BackboneReference.of(backbone)
         self.tokenizer = backbone.tokenizer
         self.backbone = backbone.model
+        self.backbone.requires_grad_(method.trains_backbone)
         self.backbone_dropout = True
         with _seeded(seed):
             deltas = method.build(width=backbone.width, layers=backbone.layers, sources=sources)
@@ -72,8 +64,6 @@ class TransferModel(nn.Module):
             )
         if deltas:
             sites.attach(self.backbone, deltas)
-        if method.trains_backbone:
-            self.backbone.requires_grad_(True)
 
     @classmethod
     def from_backbone(
@@ -192,20 +182,8 @@ class TransferModel(nn.Module):
         Raises:
             InputError: a row has another number of texts than the task, or one that is not a string.
         """
-        if isinstance(texts, str):
-            raise InputError("predict takes a list of rows: give [text], not text")
-        rows = [(row,) if isinstance(row, str) else tuple(row) for row in texts]
-        for number, row in enumerate(rows, start=1):
-            if len(row) != len(self.task.text) or not all(isinstance(text, str) for text in row):
-                raise InputError(
-                    f"row {number} is {row!r}: give {len(self.task.text)} text(s) per row ({', '.join(self.task.text)})"
-                )
-        columns = {key: [row[i] for row in rows] for i, key in enumerate(("text_a", "text_b")[: len(self.task.text)])}
-        logits = self.logits(self.encode(columns), batch_size=batch_size, precision=precision)
-        if self.task.kind == "regression":
-            return [Prediction(label=value, probabilities={}) for value in logits.squeeze(-1).tolist()]
-        probabilities = [dict(zip(self.task.labels, row, strict=True)) for row in logits.softmax(dim=-1).tolist()]
-        return [Prediction(label=max(row, key=row.__getitem__), probabilities=row) for row in probabilities]
+        columns = text_columns(texts, self.task)
+        return predictions(self.logits(self.encode(columns), batch_size=batch_size, precision=precision), self.task)
 
     def encode(
         self, texts: Mapping[str, Sequence[str]], labels: Sequence[int] | Sequence[float] | None = None

@@ -82,6 +82,7 @@ class SavedModel:
         """Writes the two files into a folder that the caller is putting together."""
         data = save_tensors({key: value.cpu().contiguous() for key, value in self.state.items()})
         description = {
+            **self.facts,
             "format_version": FORMAT_VERSION,
             "scalearn": metadata.version("scalearn"),
             "backbone": self.backbone.model_dump(),
@@ -90,7 +91,6 @@ class SavedModel:
             "method": {"name": self.method.name, "options": self.method.model_dump()},
             "sources": [reference.model_dump() for reference in self.sources],
             "sha256": hashlib.sha256(data).hexdigest(),
-            **self.facts,
         }
         (folder / WEIGHTS).write_bytes(data)
         (folder / DESCRIPTION).write_text(
@@ -117,9 +117,9 @@ class SavedModel:
             )
         for reference in self.sources:
             found = shelf[reference.name]
-            if found.sha256 != reference.sha256:
+            if found.digest() != reference.sha256:
                 raise InputError(
-                    f"source {found.name!r} ({found.location}) has SHA-256 {found.sha256[:12]}..., but {folder} was "
+                    f"source {found.name!r} ({found.location}) has SHA-256 {found.digest()[:12]}..., but {folder} was "
                     f"trained with {reference.sha256[:12]}...: give that shelf (sources=..., --sources)"
                 )
         return shelf

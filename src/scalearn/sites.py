@@ -126,7 +126,7 @@ def _add_post_norm(norm: nn.Module, args: tuple[Tensor, ...], output: Tensor) ->
 
 
 def _add_pre_norm(block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    """Y + delta(y), given the block's output y, which some architectures wrap in a tuple."""
+    """Adds delta(y) to y, the block's output y, which some architectures wrap in a tuple."""
     if isinstance(output, tuple):
         return (output[0] + block.get_submodule("delta")(output[0]), *output[1:])
     return output + block.get_submodule("delta")(output)

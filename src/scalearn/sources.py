@@ -90,34 +90,33 @@ class Source:
 
     def __post_init__(self) -> None:
         """Refuses names that are not plain folder names: sources are stored and copied under their names."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name):
-            raise InputError(
-                f"source name {self.name!r} ({self.location}): use letters, digits, '.', '_', '+' and '-' only"
-            )
+        check_name(self.name)
 
     @classmethod
-    def load(cls, folder: Path, *, location: str | None = None) -> Source:
+    def load(cls, folder: str | Path, *, location: str | None = None) -> Source:
         """Reads a source, checking its hash and its shapes.
 
         Raises:
             InputError: a file is missing, cut short, altered, or of another format.
         """
+        folder = Path(folder)
         described = read_description(folder / DESCRIPTION, _Description, version=FORMAT_VERSION)
         tensors = read_checked(folder / WEIGHTS, sha256=described.sha256)
         source = cls(**{**dict(described), "tensors": tensors, "location": location or str(folder)})
         source.bottlenecks()  # shapes are checked before anything is built on them
         return source
 
-    def save(self, folder: Path, *, dtype: torch.dtype | None = None, overwrite: bool = False) -> None:
-        """Writes the source as a new folder.
+    def save(self, folder: str | Path, *, dtype: torch.dtype | None = None, overwrite: bool = False) -> Source:
+        """Writes the source as a new folder, and returns it as it stands there.
 
         Args:
             folder: must not exist, unless `overwrite`.
             dtype: store the tensors so, for instance in `torch.float16`; by default as they are.
             overwrite: replace a folder that exists.
         """
-        with new_folder(folder, overwrite=overwrite) as aside:
+        with new_folder(Path(folder), overwrite=overwrite) as aside:
             self.write_into(aside, dtype=dtype)
+        return Source.load(folder)
 
     def write_into(self, folder: Path, *, dtype: torch.dtype | None = None) -> str:
         """Writes the two files into a folder that the caller is putting together; returns the tensors' SHA-256."""
@@ -252,6 +251,14 @@ class Shelf:
             raise InputError(
                 f"no source named {', '.join(map(repr, unknown))}; there are {', '.join(self.names) or 'none'}"
             )
+
+
+def check_name(name: str) -> None:
+    """Raises `InputError` unless `name` is a plain folder name: sources are stored and copied under their names."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+        raise InputError(
+            f"{name!r} cannot name a source: choose one (--name, name=...) of letters, digits, '.', '_', '+' and '-'"
+        )
 
 
 class _Description(BaseModel):

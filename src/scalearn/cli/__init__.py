@@ -41,9 +41,6 @@ def main() -> None:
     except InputError as error:
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
 
 
 def _plain(error: InputError) -> str:

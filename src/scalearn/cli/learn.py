@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from scalearn.cli import options as o
 
@@ -34,6 +33,7 @@ def train(
     label: o.LabelColumn = "label",
     kind: o.TaskKind = None,
     name: o.Name = None,
+    max_length: o.MaxLength = None,
     train_rows: o.TrainRows = None,
     dev_rows: o.DevRows = None,
     backbone: o.BackboneName = "minilm",
@@ -67,6 +67,7 @@ def train(
         label=label,
         kind=kind,
         called=name,
+        max_length=max_length,
     )
     _learn(
         target.take(train_rows=train_rows, dev_rows=dev_rows, seed=seed),
@@ -109,6 +110,7 @@ def transfer(
     label: o.LabelColumn = "label",
     kind: o.TaskKind = None,
     name: o.Name = None,
+    max_length: o.MaxLength = None,
     train_rows: o.TrainRows = None,
     dev_rows: o.DevRows = None,
     backbone: o.BackboneName = "minilm",
@@ -162,6 +164,7 @@ def transfer(
         label=label,
         kind=kind,
         called=name,
+        max_length=max_length,
     )
     _learn(
         target.take(train_rows=train_rows, dev_rows=dev_rows, seed=seed),
@@ -208,19 +211,17 @@ def _learn(
     refuse_existing(out, overwrite=how["overwrite"])  # before minutes of loading, not after
     recipe = changed(recipe_for(method, protocol), changes)
     model = TransferModel.from_backbone(task=task, method=method, sources=shelf, seed=seed, **build)
-    if shelf is not None and task.name in shelf.names:
-        _console.print(
-            f"note: the shelf has a source named {task.name}, trained on the target's own data; "
-            f"leave it out with --exclude {task.name}",
-        )
+    if shelf is not None:
+        o.note_own_data(task, shelf)
     command = shlex.join(["scalearn", *sys.argv[1:]])
-    result = train(model, out, protocol=protocol, recipe=recipe, seed=seed, command=command, **how)
+    try:
+        result = train(model, out, protocol=protocol, recipe=recipe, seed=seed, command=command, **how)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last epoch", file=sys.stderr)
+        raise
     counts = model.parameter_counts()
     print(f"{method.name} on {task.name}: {counts['method']:,} trained parameters, {counts['total']:,} with the head")
     for split, scores in result.metrics.items():
         print(f"  {split}: {o.percent(dict(scores), [*task.metrics, task.main_metric])}")
     print(f"  best of {result.epochs:.0f} epochs: {result.best_epoch:.0f}; {result.seconds:.0f} s")
     print(f"saved in {out}" + (" (a source)" if model.makes_source else ""))
-
-
-_console = Console(stderr=True, highlight=False)

@@ -5,6 +5,7 @@ Heavy imports stay inside the functions, so that `--help` is quick.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -47,6 +48,7 @@ TaskKind = Annotated[
 Name = Annotated[
     str | None, typer.Option("--name", help="What to call the task; else the file's name.", rich_help_panel=_DATA)
 ]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Tokens kept of a row; 128.", rich_help_panel=_DATA)]
 TrainRows = Annotated[int | None, typer.Option(help="Draw at most so many training rows.")]
 DevRows = Annotated[int | None, typer.Option(help="Draw at most so many dev rows.")]
 BackboneName = Annotated[str, typer.Option("--backbone", help="minilm, a folder, or a Hub id.")]
@@ -101,18 +103,40 @@ def load_target(
     label: str,
     kind: Literal["classification", "regression"] | None = None,
     called: str | None = None,
+    max_length: int | None = None,
 ) -> Task:
     """The task that the options describe: one that scalearn knows, or the user's own files."""
     from scalearn.tasks import Task, load_task, task_names
 
     if (name is None) == (train_file is None):
         raise InputError(f"give either a task ({', '.join(task_names())}) or your own rows with --train-file, not both")
-    if name is not None:
-        return load_task(name, data=data)
-    assert train_file is not None
+    if train_file is None:
+        unused = given(**{"--dev-file": dev_file, "--test-file": test_file, "--kind": kind, "--name": called})
+        if unused:
+            raise InputError(f"{', '.join(unused)} describe your own rows: give --train-file, or leave them out")
+        return load_task(str(name), data=data)
+    if data is not None:
+        raise InputError("--data is for tasks that scalearn knows: leave it out beside --train-file")
     return Task.from_files(
-        train_file, text=split_names(text), label=label, dev=dev_file, test=test_file, kind=kind, name=called
+        train_file,
+        text=split_names(text),
+        label=label,
+        dev=dev_file,
+        test=test_file,
+        kind=kind,
+        name=called,
+        max_length=128 if max_length is None else max_length,
     )
+
+
+def note_own_data(task: Task, shelf: Shelf) -> None:
+    """Says so when a shelf holds a source that was trained on the target's own data."""
+    if task.name in shelf.names:
+        print(
+            f"note: the shelf has a source named {task.name}, trained on the target's own data; leave it out with "
+            f"--exclude {task.name}",
+            file=sys.stderr,
+        )
 
 
 def load_shelf(name: str, *, only: str | None = None, exclude: str | None = None) -> Shelf:

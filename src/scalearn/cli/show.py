@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from scalearn.atomic import write_text
 from scalearn.cli import options as o
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def sources(
         difference = source.backbone.difference(loaded)
         table.add_row(
             source.name,
-            str(source.task.get("name", "?")),
+            escape(str(source.task.get("name", "?"))),
             str(source.provenance.get("rows", {}).get("train", "?")),
             "?" if score is None else f"{metric} {100 * score:.1f}",
             source.method,
@@ -47,12 +49,12 @@ def sources(
 
 
 def compare(
-    out: o.Out,
+    out: Annotated[Path, typer.Option("--out", help="A folder for the runs; finished runs found there are kept.")],
     task: o.TaskName = None,
     methods: Annotated[
         str, typer.Option(help="Methods, comma between.")
     ] = "head,adapter,scalearn,scalearn-uniform,scalearn++,scalearn-uniform++",
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
     sources: o.ShelfName = "builtin",
     only: o.Only = None,
     exclude: o.Exclude = None,
@@ -67,6 +69,7 @@ def compare(
     label: o.LabelColumn = "label",
     kind: o.TaskKind = None,
     name: o.Name = None,
+    max_length: o.MaxLength = None,
     train_rows: o.TrainRows = None,
     dev_rows: o.DevRows = None,
     backbone: o.BackboneName = "minilm",
@@ -93,13 +96,16 @@ def compare(
         label=label,
         kind=kind,
         called=name,
+        max_length=max_length,
     )
     names = o.split_names(methods)
+    shelf = o.load_shelf(sources, only=only, exclude=exclude)
+    o.note_own_data(target, shelf)
     runs = run_all(
         target,
         methods=names,
         seeds=range(seeds),
-        sources=o.load_shelf(sources, only=only, exclude=exclude),
+        sources=shelf,
         backbone=backbone,
         protocol=protocol,
         train_rows=train_rows,
@@ -113,7 +119,7 @@ def compare(
     rows = summarise(runs, main_metric=target.main_metric)
     _console.print(_score_table(rows, title=target.name, metric=target.main_metric))
     table = out / ("table-own.md" if own else "table.md")
-    table.write_text(markdown(rows, main_metric=target.main_metric), encoding="utf-8")
+    write_text(table, markdown(rows, main_metric=target.main_metric))
     _console.print(f"the table as Markdown: {table}")
 
 
@@ -148,7 +154,7 @@ class _Counter:
 
 
 def _score_table(rows: Sequence[Row], *, title: str, metric: str) -> Table:
-    table = Table("method", title=title)
+    table = Table("method", title=escape(title))
     for heading in ("trained", "with head", f"dev {metric}", f"test {metric}", "seconds a run"):
         table.add_column(heading, justify="right")
     for row in rows:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Iterable
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalearn.atomic import refuse_existing
+from scalearn.atomic import refuse_existing, write_text
 from scalearn.cli import options as o
 from scalearn.errors import InputError
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: o.Model,
-    split: Annotated[str, typer.Option(help="dev or test, of a task that scalearn knows.")] = "test",
+    split: Annotated[str | None, typer.Option(help="dev or test, of a task that scalearn knows; else test.")] = None,
     data: o.Data = None,
     file: Annotated[Path | None, typer.Option(help="Labelled rows of your own, with the columns of training.")] = None,
     sources: o.MovedSources = None,
@@ -31,14 +30,20 @@ def evaluate(
 
     Examples: `scalearn evaluate runs/rte --data glue/`, `scalearn evaluate runs/reviews --file held-out.csv`
     """
-    from scalearn.tasks import load_task
+    from scalearn.tasks import load_task, task_names
     from scalearn.training import evaluate as score
 
+    if file is not None and (split is not None or data is not None):
+        raise InputError("--file stands for the rows to score: leave out --split and --data")
     loaded = _load(model, sources, backbone)
     if file is not None:
-        task, split = loaded.task.with_file(file, split="test"), "test"
+        task, split = loaded.task.with_file(file), "test"
+    elif loaded.task.name in task_names() and (known := load_task(loaded.task.name, data=data)) == loaded.task:
+        task, split = known, split or "test"
     else:
-        task = load_task(loaded.task.name, data=data)
+        raise InputError(
+            f"{model} was trained on rows of your own ({loaded.task.name}): give labelled rows with --file"
+        )
     scores = score(loaded, split, task=task, precision=precision)
     print(
         f"{model} on {split} ({len(task.splits[split])} rows): {o.percent(scores, [*task.metrics, task.main_metric])}"
@@ -68,19 +73,22 @@ def predict(
         raise InputError("give either one row of text or --file with rows, not both")
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
+        if out.is_dir():
+            raise InputError(f"{out} is a folder: give the name of a CSV file")
     loaded = _load(model, sources, backbone)
     rows = [tuple(texts)] if texts else read_texts(file or Path(), text=loaded.task.text)
     answers = loaded.predict(rows, precision=precision)
     header = ["label", *loaded.task.labels]
-    table: list[list[object]] = [[a.label, *(f"{p:.4f}" for p in a.probabilities.values())] for a in answers]
+    table = [[a.label, *(f"{p:.4f}" for p in a.probabilities.values())] for a in answers]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(table)
     if out is None:
-        _write_csv(sys.stdout, header, table)
-        return
-    aside = out.with_name(f".{out.name}.partial")
-    with aside.open("w", encoding="utf-8", newline="") as stream:
-        _write_csv(stream, header, table)
-    aside.replace(out)
-    print(f"{len(answers)} answers in {out}")
+        print(stream.getvalue(), end="")
+    else:
+        write_text(out, stream.getvalue())
+        print(f"{len(answers)} answers in {out}")
 
 
 def fold(
@@ -107,9 +115,3 @@ def _load(model: Path, sources: str | None, backbone: str | None) -> TransferMod
     return TransferModel.from_pretrained(
         model, backbone=backbone, sources=None if sources is None else o.load_shelf(sources)
     )
-
-
-def _write_csv(stream: TextIO, header: list[str], rows: Iterable[list[object]]) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)

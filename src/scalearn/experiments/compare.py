@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scalearn.atomic import write_text
-from scalearn.backbones import MINILM
+from scalearn.backbones import MINILM, load_backbone
 from scalearn.errors import InputError
-from scalearn.methods import REGISTRY, Protocol, changed, method_from_name, recipe_for
+from scalearn.methods import Probing, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
+from scalearn.precision import resolve
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 from scalearn.training import train
@@ -107,6 +111,11 @@ def compare(
     for split in ("train", "dev", "test"):
         if split not in task.splits:
             raise InputError(f"task {task.name!r} has no {split} rows: a comparison needs train, dev and test")
+    chosen = [method_from_name(name) for name in methods]
+    if len(set(methods)) < len(methods) or any(isinstance(method, Probing) for method in chosen):
+        raise InputError(f"methods {', '.join(methods)}: name each once, and none that needs coefficients (probing)")
+    if any(method.stage == "transfer" for method in chosen):
+        sources.check_fits(load_backbone(backbone))
     with tempfile.TemporaryDirectory() as scratch:
         folder = folder or Path(scratch)
         runs = []
@@ -127,7 +136,7 @@ def compare(
                 adapter = one("adapter", sources=None)
                 shelf = Shelf([*sources, Source.load(folder / adapter.model)])
             for name in methods:
-                transfers = REGISTRY[name].method.stage == "transfer"
+                transfers = method_from_name(name).stage == "transfer"
                 run = one(name, sources=shelf if transfers else None, own=own and transfers)
                 runs.append(run)
                 if done is not None:
@@ -157,12 +166,17 @@ def _run(
         "seed": seed,
         "task": task.fingerprint(),
         "backbone": backbone,
-        "sources": [source.sha256 for source in sources or ()],
+        "sources": [source.digest() for source in sources or ()],
+        "precision": resolve("auto", torch.device("cpu")),
+        "version": metadata.version("scalearn"),
     }
     place = folder / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     result_path = place.with_suffix(".json")
     if result_path.is_file():
-        return Run(**json.loads(result_path.read_text(encoding="utf-8"))["run"])
+        try:
+            return Run(**json.loads(result_path.read_text(encoding="utf-8"))["run"])
+        except (ValueError, KeyError, TypeError):  # cut short or of another version: not done
+            pass
     model = TransferModel.from_backbone(backbone, task=task, method=method, sources=sources, seed=seed)
     result = train(model, place, recipe=recipe, seed=seed, name="own", overwrite=True, progress=progress)
     run = Run(
@@ -175,10 +189,20 @@ def _run(
         epochs=result.epochs,
         seconds=result.seconds,
         model=place.name,
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        peak_memory=_peak_memory(),
     )
     write_text(result_path, json.dumps({"key": key, "run": asdict(run)}, indent=2) + "\n")
     return run
+
+
+def _peak_memory() -> float:
+    """Largest resident memory of this process so far, GB; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # macOS counts bytes, others kilobytes
 
 
 def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:

@@ -52,7 +52,9 @@ def _label(cell: object) -> str | None:
             return cell.strip()
         case bool():
             return "true" if cell else "false"
-        case float() if math.isfinite(cell) and cell.is_integer():
+        case float() if not math.isfinite(cell):
+            return ""  # how typed files write a missing number
+        case float() if cell.is_integer():
             return str(int(cell))
         case int() | float():
             return str(cell)
@@ -79,7 +81,9 @@ def infer_kind(labels: Sequence[str], *, table: Table, column: str) -> Kind:
     """
     numbers = [number(label) for label in labels]
     known = [value for value in numbers if value is not None]
-    if all(value.is_integer() for value in known) and len(set(known)) <= MOST_NUMERIC_CLASSES:
+    infinite = sum(label.lower().lstrip("+-") in ("nan", "inf", "infinity") for label in labels)
+    numeric = infinite > 0 and len(known) + infinite == len(labels)  # a scale with a slip, whatever its numbers
+    if not numeric and all(value.is_integer() for value in known) and len(set(known)) <= MOST_NUMERIC_CLASSES:
         return "classification"
     if len(known) == len(labels):
         return "regression"

@@ -12,6 +12,7 @@ import csv
 import difflib
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,7 @@ def _read_delimited(path: Path, columns: Sequence[str], *, delimiter: str) -> Ta
 def _delimited_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank, each with the line it starts on."""
     # strict: a stray quote is an error, where the default would swallow the rows up to the next one
+    csv.field_size_limit(sys.maxsize)  # a text may be a book
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:

@@ -18,10 +18,11 @@ class ProgressBar(TrainerCallback):
     """
 
     def __init__(self, title: str, *, metric: str) -> None:
+        self.title = title
         self.metric = metric
         console = Console(stderr=True)
         self.bar = Progress(
-            TextColumn(f"{title}:"),
+            TextColumn("{task.description}:", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
@@ -36,7 +37,7 @@ class ProgressBar(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Opens the bar."""
-        self.task = self.bar.add_task("", total=state.max_steps, completed=state.global_step, facts="")
+        self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, facts="")
         self.bar.start()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

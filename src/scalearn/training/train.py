@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_callback import PrinterCallback
 
-from scalearn.atomic import refuse_existing, replace_folder, write_text
+from scalearn.atomic import refuse_existing, replace_folder, writable, write_text
 from scalearn.encoding import collator
 from scalearn.errors import InputError
 from scalearn.methods import Protocol, Recipe, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, attention_for, resolve
+from scalearn.saved import refer
+from scalearn.sources import check_name
 from scalearn.training.evaluate import evaluate
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
@@ -71,7 +74,7 @@ def train(
         recipe: hyper-parameters that replace the protocol's.
         seed: of batches and dropout. The same seed, machine and versions give the same weights.
         precision: see `scalearn.precision`.
-        name: of the source that is made; the task's name by default.
+        name: of the source that is made; the task's by default.
         command: kept as provenance.
         include_sources: copy the sources into `out`.
         overwrite: replace `out` if it exists.
@@ -88,8 +91,26 @@ def train(
         if split not in model.task.splits or not len(model.task.splits[split]):
             raise InputError(f"task {model.task.name!r} has no {split} rows: load it with its data to train on it")
     folder = None if out is None else Path(out)
-    if folder is not None:
+    classes = set(model.task.splits["train"]["label"])
+    if model.task.kind == "classification" and len(classes) < 2:
+        raise InputError(f"task {model.task.name!r} has one class only among its training rows: draw or give more rows")
+    known = get_available_reporting_integrations()
+    if report_to not in ("none", "all", *known):
+        raise InputError(
+            f"report_to {report_to!r} is not installed or unknown: give none, {', '.join(known) or 'or install one'}"
+        )
+    name = name or model.task.name
+    if folder is not None:  # whatever would make saving fail is said before the training, not after
         refuse_existing(folder, overwrite=overwrite)
+        if model.makes_source:
+            check_name(name)
+        for source in model.sources:
+            if not include_sources:
+                refer(source, folder=folder)
+            if source.location and folder.resolve() in Path(source.location).resolve().parents:
+                raise InputError(
+                    f"source {source.name!r} lies in {folder}, which would be replaced: choose another folder"
+                )
     run = {
         "task": model.task.fingerprint(),
         "backbone": model.reference.fingerprint,
@@ -132,11 +153,13 @@ def train(
             facts = {"metrics": metrics, "provenance": provenance}
             model.write_into(finished, folder=folder, include_sources=include_sources, extra=facts)
             if model.makes_source:
-                source = model.to_source(name=name or model.task.name, metrics=metrics, provenance=provenance)
+                source = model.to_source(name=name, metrics=metrics, provenance=provenance)
                 source.write_into(finished)
+            if (logs := work / "checkpoints" / "runs").is_dir():  # what report_to wrote
+                logs.rename(finished / "logs")
             replace_folder(finished, folder)
-    except BaseException as error:
-        if folder is None or isinstance(error, InputError):  # anything else can be resumed
+    except BaseException:
+        if folder is None:  # with a folder, the same call goes on from the last checkpoint
             shutil.rmtree(work, ignore_errors=True)
         raise
     shutil.rmtree(work, ignore_errors=True)
@@ -149,9 +172,9 @@ def _open_work(folder: Path | None, run: Mapping[str, Any], *, restart: bool) ->
         return Path(tempfile.mkdtemp(prefix="scalearn-"))
     work = folder.parent / f".{folder.name}.partial"
     text = json.dumps(run, indent=2, sort_keys=True)
-    if work.exists() and not restart:
-        path = work / "run.json"
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    path = work / "run.json"  # written first: without it nothing was begun
+    if path.is_file() and not restart:
+        if path.read_text(encoding="utf-8") != text:
             raise InputError(
                 f"{work} holds an unfinished run of {folder} with other settings: finish it with the command that "
                 "began it, or discard it with --restart (restart=True)"
@@ -159,8 +182,9 @@ def _open_work(folder: Path | None, run: Mapping[str, Any], *, restart: bool) ->
         shutil.rmtree(work / "finished", ignore_errors=True)
         return work
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    write_text(work / "run.json", text)
+    with writable(folder):
+        work.mkdir(parents=True)
+    write_text(path, text)
     return work
 
 
@@ -212,9 +236,8 @@ def _fit(
         report_to=report_to,
     )
     callbacks: list[Any] = [EarlyStoppingCallback(recipe.patience)] if recipe.patience < recipe.epochs else []
-    bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric)
     if progress:
-        callbacks.append(bar)
+        callbacks.append(bar := ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric))
     trainer = TransferTrainer(
         model=model,
         args=arguments,
@@ -231,9 +254,10 @@ def _fit(
     model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))
     try:
         trainer.train(resume_from_checkpoint=last)
-        trainer._load_best_model()
+        trainer._load_best_model()  # Trainer leaves it out when the path in its state is not there any more
     finally:
-        bar.close()
+        if progress:
+            bar.close()
     model.eval()
     return trainer
 

@@ -1,0 +1,45 @@
+"""From rows of texts to the columns that are encoded, and from logits to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from scalearn.errors import InputError
+from scalearn.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The answer for one row."""
+
+    label: str | float
+    """The most probable class, or the predicted number."""
+    probabilities: Mapping[str, float]
+    """Per class, summing to 1; empty for regression."""
+
+
+def text_columns(texts: Sequence[str | tuple[str, ...]], task: Task) -> dict[str, list[str]]:
+    """Columns ``text_a`` and, for pairs, ``text_b``, from one string or tuple of strings per row.
+
+    Raises:
+        InputError: a row has another number of texts than the task, or one that is not a string.
+    """
+    if isinstance(texts, str):
+        raise InputError("predict takes a list of rows: give [text], not text")
+    rows = [(row,) if isinstance(row, str) else tuple(row) for row in texts]
+    count = len(task.text)
+    for number, row in enumerate(rows, start=1):
+        if len(row) != count or not all(isinstance(text, str) for text in row):
+            raise InputError(f"row {number} is {row!r}: give {count} text(s) per row ({', '.join(task.text)})")
+    return {key: [row[i] for row in rows] for i, key in enumerate(("text_a", "text_b")[:count])}
+
+
+def predictions(logits: Tensor, task: Task) -> list[Prediction]:
+    """One answer per row of logits, (N, outputs)."""
+    if task.kind == "regression":
+        return [Prediction(label=value, probabilities={}) for value in logits.squeeze(-1).tolist()]
+    probabilities = [dict(zip(task.labels, row, strict=True)) for row in logits.softmax(dim=-1).tolist()]
+    return [Prediction(label=max(row, key=row.__getitem__), probabilities=row) for row in probabilities]
