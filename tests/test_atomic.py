@@ -26,7 +26,7 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path, before: bool, failure: type[BaseException]) -> None:
     if before:
         (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "old.txt").write_text("old")
+        (tmp_path / "out" / "scalearn.json").write_text("old")
     expected = listing(tmp_path)
     with pytest.raises(failure), new_folder(tmp_path / "out", overwrite=True) as aside:
         (aside / "a.txt").write_text("a")
@@ -43,10 +43,27 @@ def test_an_existing_folder_is_refused_before_anything_is_written(tmp_path: Path
 
 def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scalearn.json").write_text("old")
     (tmp_path / "out" / "old.txt").write_text("old")
     with new_folder(tmp_path / "out", overwrite=True) as aside:
         (aside / "new.txt").write_text("new")
     assert listing(tmp_path) == ["out", "out/new.txt"]
+
+
+def test_what_this_library_did_not_write_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="holds other things"), new_folder(tmp_path / "out", overwrite=True):
+        pytest.fail("the block must not run")
+    with pytest.raises(InputError, match="no name for a result"), new_folder(Path(), overwrite=True):
+        pytest.fail("the block must not run")
+    assert listing(tmp_path) == ["out", "out/thesis.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file/out cannot be written"), new_folder(tmp_path / "file" / "out"):
+        pytest.fail("the block must not run")
 
 
 def test_replacing_keeps_the_old_folder_until_the_new_one_stands(

@@ -235,7 +235,7 @@ def test_published_recipe(name: str) -> None:
 def test_default_recipe(name: str) -> None:
     recipe = recipe_for(REGISTRY[name].method)
     assert recipe == REGISTRY[name].default
-    assert recipe.select == "metric" and not recipe.backbone_dropout
+    assert recipe.select == "metric" and recipe.backbone_dropout == (name == "full")
 
 
 def test_options_do_not_change_the_recipe() -> None:

@@ -571,3 +571,8 @@ def test_public_names_exist() -> None:
 
     assert scalearn.TransferModel is model_room.TransferModel
     assert all(hasattr(scalearn, name) for name in scalearn.__all__)
+
+
+def test_a_backbone_is_frozen_again_for_the_next_method(backbone: Backbone, task: Task) -> None:
+    TransferModel.from_backbone(backbone, task=task, method="full")
+    assert TransferModel.from_backbone(backbone, task=task, method="head").parameter_counts()["method"] == 0

@@ -186,7 +186,12 @@ def test_tensors_of_another_shape_are_refused(
     source = make_source("mrpc", backbone)
     tensors = dict(source.tensors)
     change(tensors)
-    replace(source, tensors=tensors).save(tmp_path / "odd")
+    odd = replace(source, tensors=tensors)
+    with pytest.raises(InputError, match="source 'mrpc'"):
+        odd.save(tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+    (tmp_path / "odd").mkdir()
+    odd.write_into(tmp_path / "odd")
     with pytest.raises(InputError, match=r"source 'mrpc' \(.*odd\)"):
         Source.load(tmp_path / "odd")
 

@@ -82,7 +82,6 @@ class SavedModel:
         """Writes the two files into a folder that the caller is putting together."""
         data = save_tensors({key: value.cpu().contiguous() for key, value in self.state.items()})
         description = {
-            **self.facts,
             "format_version": FORMAT_VERSION,
             "scalearn": metadata.version("scalearn"),
             "backbone": self.backbone.model_dump(),
@@ -92,6 +91,7 @@ class SavedModel:
             "sources": [reference.model_dump() for reference in self.sources],
             "sha256": hashlib.sha256(data).hexdigest(),
         }
+        description |= {key: value for key, value in self.facts.items() if key not in description}
         (folder / WEIGHTS).write_bytes(data)
         (folder / DESCRIPTION).write_text(
             json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"

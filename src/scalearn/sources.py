@@ -114,6 +114,7 @@ class Source:
             dtype: store the tensors so, for instance in `torch.float16`; by default as they are.
             overwrite: replace a folder that exists.
         """
+        self.bottlenecks()  # what could not be loaded is not written
         with new_folder(Path(folder), overwrite=overwrite) as aside:
             self.write_into(aside, dtype=dtype)
         return Source.load(folder)
@@ -257,7 +258,7 @@ def check_name(name: str) -> None:
     """Raises `InputError` unless `name` is a plain folder name: sources are stored and copied under their names."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
         raise InputError(
-            f"{name!r} cannot name a source: choose one (--name, name=...) of letters, digits, '.', '_', '+' and '-'"
+            f"source name {name!r}: choose one (--name, name=...) of letters, digits, '.', '_', '+' and '-' only"
         )
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from scalearn.backbones import Backbone
 from scalearn.cli import main
+from scalearn.model import TransferModel
 from scalearn.sources import Source
+from scalearn.tasks import Task
 
 GOOD = "text,label\n" + "\n".join(f"the film was {word},{word}" for word in ("good", "bad") * 6) + "\n"
 
@@ -138,6 +140,49 @@ def test_out_exists(refused, good: Path, tmp_path: Path, command: str) -> None:
 def test_task_and_files_together_or_neither(refused, good: Path, tmp_path: Path) -> None:
     assert "--train-file" in refused("train", "--out", tmp_path / "out")
     assert "not both" in refused("train", "rte", "--train-file", good, "--out", tmp_path / "out")
+
+
+def test_a_name_that_cannot_name_a_source_is_refused_before_training(
+    refused, tmp_path: Path, tiny_backbone: str
+) -> None:
+    path = tmp_path / "my claims.csv"
+    path.write_text(GOOD)
+    message = refused("train", "--train-file", path, "--backbone", tiny_backbone, "--out", tmp_path / "out")
+    assert "'my claims'" in message and "--name" in message
+
+
+def test_a_folder_of_other_things_is_not_overwritten(refused, good: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    message = refused("train", "--train-file", good, "--out", tmp_path / "out", "--overwrite")
+    assert "holds other things" in message
+
+
+def test_options_of_own_rows_without_them(refused, tmp_path: Path, good: Path) -> None:
+    message = refused("train", "policy-claims", "--dev-file", good, "--kind", "regression", "--out", tmp_path / "out")
+    assert "--dev-file, --kind" in message
+
+
+def test_a_missing_label_in_a_typed_file(refused, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n{"text": "c", "label": 2}\n')
+    message = refused("train", "--train-file", path, "--out", tmp_path / "out")
+    assert "row 2" in message and "missing" in message
+
+
+@pytest.mark.parametrize("methods", ["head,nonesuch", "head,head", "probing"])
+def test_compare_refuses_methods_before_training(
+    refused, good: Path, tmp_path: Path, shelf_folder: Path, methods
+) -> None:
+    words = ("compare", "--train-file", good, "--test-file", good, "--sources", shelf_folder, "--methods", methods)
+    assert methods.split(",")[-1] in refused(*words, "--out", tmp_path / "runs")
+
+
+def test_evaluate_needs_rows_where_the_task_is_not_known(
+    refused, tmp_path: Path, backbone: Backbone, task: Task
+) -> None:
+    TransferModel.from_backbone(backbone, task=task, method="head").save_pretrained(tmp_path / "model")
+    assert "--file" in refused("evaluate", tmp_path / "model")
 
 
 def test_unknown_task(refused, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
         ([str(n) for n in range(20)], "classification", tuple(str(n) for n in range(20))),
         ([str(n) for n in range(21)], "regression", ()),
         (["1", "2", "2.5"], "regression", ()),
-        (["1", "2", "nan"], "classification", ("1", "2", "nan")),
+        (["low", "nan"], "classification", ("low", "nan")),
     ],
 )
 def test_kind_and_order_of_labels(tmp_path: Path, labels: list[str], kind: str, names: tuple[str, ...]) -> None:

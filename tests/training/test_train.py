@@ -298,7 +298,7 @@ def test_an_existing_folder_is_refused_before_training(fresh: Fresh, tmp_path: P
 
 def test_overwriting(fresh: Fresh, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old.txt").write_text("old")
+    (tmp_path / "out" / "scalearn.json").write_text("old")
     fit(fresh("head"), tmp_path / "out", recipe=RECIPE.model_copy(update={"epochs": 1}), overwrite=True)
     assert names(tmp_path) == ["out"]
     assert names(tmp_path / "out") == ["model.safetensors", "scalearn.json"]
