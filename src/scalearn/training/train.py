@@ -29,6 +29,7 @@ from scalearn.model import TransferModel
 from scalearn.precision import Precision, attention_for, resolve
 from scalearn.saved import refer
 from scalearn.sources import check_name
+from scalearn.tasks import Task
 from scalearn.training.evaluate import evaluate
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
@@ -87,30 +88,12 @@ def train(
             its place.
     """
     recipe = recipe or recipe_for(model.method, protocol)
-    for split in ("train", "dev"):
-        if split not in model.task.splits or not len(model.task.splits[split]):
-            raise InputError(f"task {model.task.name!r} has no {split} rows: load it with its data to train on it")
     folder = None if out is None else Path(out)
-    classes = set(model.task.splits["train"]["label"])
-    if model.task.kind == "classification" and len(classes) < 2:
-        raise InputError(f"task {model.task.name!r} has one class only among its training rows: draw or give more rows")
-    known = get_available_reporting_integrations()
-    if report_to not in ("none", "all", *known):
-        raise InputError(
-            f"report_to {report_to!r} is not installed or unknown: give none, {', '.join(known) or 'or install one'}"
-        )
     name = name or model.task.name
-    if folder is not None:  # whatever would make saving fail is said before the training, not after
-        refuse_existing(folder, overwrite=overwrite)
-        if model.makes_source:
-            check_name(name)
-        for source in model.sources:
-            if not include_sources:
-                refer(source, folder=folder)
-            if source.location and folder.resolve() in Path(source.location).resolve().parents:
-                raise InputError(
-                    f"source {source.name!r} lies in {folder}, which would be replaced: choose another folder"
-                )
+    _check_rows(model.task)
+    _check_tracker(report_to)
+    if folder is not None:
+        _check_saving(model, folder, name=name, include_sources=include_sources, overwrite=overwrite)
     run = {
         "task": model.task.fingerprint(),
         "backbone": model.reference.fingerprint,
@@ -164,6 +147,34 @@ def train(
         raise
     shutil.rmtree(work, ignore_errors=True)
     return result
+
+
+def _check_rows(task: Task) -> None:
+    for split in ("train", "dev"):
+        if split not in task.splits or not len(task.splits[split]):
+            raise InputError(f"task {task.name!r} has no {split} rows: load it with its data to train on it")
+    if task.kind == "classification" and len(set(task.splits["train"]["label"])) < 2:
+        raise InputError(f"task {task.name!r} has one class only among its training rows: draw or give more rows")
+
+
+def _check_tracker(report_to: str) -> None:
+    known = get_available_reporting_integrations()
+    if report_to not in ("none", "all", *known):
+        raise InputError(
+            f"report_to {report_to!r} is not installed or unknown: give none, {', '.join(known) or 'or install one'}"
+        )
+
+
+def _check_saving(model: TransferModel, folder: Path, *, name: str, include_sources: bool, overwrite: bool) -> None:
+    """Says before the training, not after it, whatever would make saving fail."""
+    refuse_existing(folder, overwrite=overwrite)
+    if model.makes_source:
+        check_name(name)
+    for source in model.sources:
+        if not include_sources:
+            refer(source, folder=folder)
+        if source.location and folder.resolve() in Path(source.location).resolve().parents:
+            raise InputError(f"source {source.name!r} lies in {folder}, which would be replaced: choose another folder")
 
 
 def _open_work(folder: Path | None, run: Mapping[str, Any], *, restart: bool) -> Path:
