@@ -11,14 +11,14 @@ CB=$DATA/super_glue/cb
 both() {  # folder, then the target and its options: every method, then ScaLearn with the target's own adapter
     folder=$1
     shift
-    scalearn compare "$@" --out "$OUT/$folder"
-    scalearn compare "$@" --out "$OUT/$folder" --own --methods scalearn
+    scalearn compare "$@" --patience 5 --out "$OUT/$folder"
+    scalearn compare "$@" --patience 5 --out "$OUT/$folder" --own --methods scalearn
 }
 
 for task in rte mrpc; do
-    both $task-100 $task --data "$DATA" --train-rows 100 --dev-rows 100 --epochs 8 --exclude $task
+    both $task-100 $task --data "$DATA" --train-rows 100 --dev-rows 100 --epochs 8 --batch-size 32 --exclude $task
 done
 both cb --train-file "$CB/train-00000-of-00001.parquet" --test-file "$CB/validation-00000-of-00001.parquet" \
-    --text premise,hypothesis --label label --name cb --epochs 8
+    --text premise,hypothesis --label label --name cb --epochs 8 --batch-size 32
 both rte-500 rte --data "$DATA" --train-rows 500 --dev-rows 100 --epochs 3 --batch-size 16 --exclude rte
 both mrpc-500 mrpc --data "$DATA" --train-rows 500 --dev-rows 100 --epochs 2 --batch-size 16 --exclude mrpc

@@ -10,7 +10,7 @@ SHIPPED=src/scalearn/shelves/minilm
 
 source_adapter() {  # task, training rows at most, epochs
     [ -d "$TRAINED/$1" ] || scalearn train "$1" --data "$DATA" --train-rows "$2" --dev-rows 1000 --epochs "$3" \
-        --learning-rate 1e-3 --head-learning-rate 1e-3 --out "$TRAINED/$1"
+        --batch-size 32 --patience 5 --learning-rate 1e-3 --head-learning-rate 1e-3 --out "$TRAINED/$1"
 }
 
 source_adapter mnli 20000 5

@@ -33,7 +33,7 @@ def test_the_commands(place: Path) -> None:
     commands = [body for kind, body in BLOCKS if not kind and "scalearn transfer" in body]
     assert len(commands) == 2
     output = run("\n".join(commands).replace("alias scalearn=.venv/bin/scalearn\n", ""), place)
-    for expected in ("label,supported,contradicted,not stated", "saved in runs/claims", "fits minilm"):
+    for expected in ("label,contradicted,not stated,supported", "saved in runs/claims", "fits minilm"):
         assert expected in output
     size = sum(path.stat().st_size for path in (place / "runs/claims").rglob("*"))
     assert size < 2**20

@@ -220,7 +220,8 @@ def _default(learning_rate: float, head_learning_rate: float, *, backbone_dropou
         learning_rate=learning_rate,
         head_learning_rate=head_learning_rate,
         epochs=30,
-        patience=5,
+        patience=10,  # an epoch of a small target is a few steps
+        batch_size=16,
         backbone_dropout=backbone_dropout,
         select="metric",
     )
