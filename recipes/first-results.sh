@@ -1,7 +1,8 @@
 #!/bin/sh
 # The tables of docs/results.md: rte, mrpc and cb, without and with the target's own adapter among the sources.
 #   sh recipes/first-results.sh DATA [OUT]
-# DATA has glue/ and super_glue/ laid out like the Hub's parquet repositories. About two hours on two cores; stopped, the
+# DATA has glue/ and super_glue/ laid out like the Hub's parquet repositories. It took 75 minutes on two cores, two runs at
+# a time; stopped, the
 # same command goes on.
 set -eu
 DATA=$1
