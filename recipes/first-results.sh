@@ -2,8 +2,7 @@
 # The tables of docs/results.md: rte, mrpc and cb, without and with the target's own adapter among the sources.
 #   sh recipes/first-results.sh DATA [OUT]
 # DATA has glue/ and super_glue/ laid out like the Hub's parquet repositories. It took 75 minutes on two cores, two runs at
-# a time; stopped, the
-# same command goes on.
+# a time; stopped, the same command goes on.
 set -eu
 DATA=$1
 OUT=${2:-runs/results}
