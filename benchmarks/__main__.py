@@ -79,7 +79,7 @@ def step(
             )
             for _ in range(backbone.layers)
         ]
-        sites.attach(model, deltas)
+        sites.attach(model, {sites.LAYER: deltas})
     embeddings = model.embeddings.word_embeddings(torch.randint(1000, 20000, SHAPE)).requires_grad_(build is None)
 
     def run() -> None:

@@ -9,23 +9,29 @@ from pydantic import ValidationError
 from transformers import RobertaConfig, RobertaModel
 
 from scalearn.backbones import Backbone
+from scalearn.combinable import COMBINABLE
 from scalearn.deltas import Bottleneck
 from scalearn.errors import InputError
 from scalearn.methods import (
     REGISTRY,
     Adapter,
+    JointRecipe,
     Method,
     Probing,
     Recipe,
     ScaLearn,
+    Setting,
     changed,
+    joint_recipe_for,
     method_from_name,
     recipe_for,
 )
 from scalearn.model import TransferModel
+from scalearn.sites import Shape
 from scalearn.sources import BackboneReference, Source
 from scalearn.tasks import Task
 
+SETTING = Setting(shape=Shape(architecture="bert", width=16, layers=1))
 SCALEARN = ("scalearn", "scalearn-uniform", "scalearn++", "scalearn-uniform++")
 TRANSFERS = [(name, "transfer") for name in SCALEARN]
 
@@ -88,7 +94,7 @@ def test_an_adapter_can_be_given_its_bottleneck() -> None:
 
 
 def test_an_adapter_keeps_one_dimension_at_least() -> None:
-    (delta,) = Adapter(reduction_factor=100).build(width=16, layers=1, sources=())
+    (delta,) = Adapter(reduction_factor=100).build(SETTING)["layer"]
     assert delta.down.out_features == 1
 
 
@@ -106,14 +112,45 @@ def test_a_method_survives_its_own_description(name: str) -> None:
     assert method_from_name(name, **method.model_dump()) == method
 
 
-@pytest.mark.parametrize(
-    ("name", "stage"),
-    [("adapter", "single"), ("full", "single"), ("head", "single"), ("probing", "transfer"), *TRANSFERS],
-)
-def test_stage_and_what_is_trained(name: str, stage: str) -> None:
+STAGES = {
+    "single": ("adapter", "compacter++", "propetl", "ia3", "lora", "full", "head"),
+    "joint": ("full-m", "adapter-m", "propetl-m", "hyperformer", "hyperformer++"),
+    "transfer": (
+        *SCALEARN,
+        "adapterfusion",
+        "adaptersoup",
+        "lorahub",
+        "best-source",
+        "uniform-average",
+        "probing",
+    ),
+}
+
+
+def test_the_registry_holds_every_method_of_the_comparison() -> None:
+    found = {stage: tuple(n for n, e in REGISTRY.items() if e.method.stage == stage) for stage in STAGES}
+    assert found == STAGES
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_what_a_method_trains_and_gives(name: str) -> None:
     method = REGISTRY[name].method
-    assert method.stage == stage
-    assert method.trains_backbone == (name == "full")
+    assert method.trains_backbone == (name in ("full", "full-m"))
+    assert method.gives_source == (name in COMBINABLE)
+    assert method.reference or name == "head"
+
+
+@pytest.mark.parametrize(("name", "stage"), [("adapter", "transfer"), ("scalearn", "single"), ("full-m", "transfer")])
+def test_a_method_of_another_stage_is_refused(name: str, stage: Any) -> None:
+    with pytest.raises(InputError, match=f"no method '{name}' of stage '{stage}'.*; there are "):
+        method_from_name(name, stage=stage)
+
+
+def test_a_recipe_of_another_stage_is_refused() -> None:
+    with pytest.raises(InputError, match="several tasks at once: use scalearn joint"):
+        recipe_for(method_from_name("adapter-m"))
+    with pytest.raises(InputError, match="learns one task: use scalearn train"):
+        joint_recipe_for(method_from_name("adapter"))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +163,7 @@ def test_the_name_follows_the_options(uniform: bool, shared: bool, name: str) ->
 
 
 def test_a_method_that_is_none_has_no_name() -> None:
-    with pytest.raises(TypeError, match="Method has no name: use one of adapter"):
+    with pytest.raises(TypeError, match=r"Method has no name: use one of scalearn\.methods\.REGISTRY"):
         _ = Method().name
 
 
@@ -163,7 +200,7 @@ def test_an_unknown_method_names_the_closest(given: str, meant: str) -> None:
 
 
 def test_a_method_like_no_other_names_all() -> None:
-    with pytest.raises(InputError, match=r"no method 'zzz'; there are adapter, full, head"):
+    with pytest.raises(InputError, match=r"no method 'zzz'; there are adapter, compacter"):
         method_from_name("zzz")
 
 
@@ -202,7 +239,7 @@ def test_methods_are_frozen() -> None:
 
 def test_probing_needs_one_constant_a_source() -> None:
     with pytest.raises(InputError, match="2 coefficients for 0 sources"):
-        Probing(omega=(0.3, 0.7)).build(width=8, layers=1, sources=())
+        Probing(omega=(0.3, 0.7)).build(SETTING)
 
 
 # ---- hyper-parameters
@@ -211,6 +248,10 @@ PUBLISHED_RECIPES = {
     "full": (2e-5, 5),
     "adapter": (3e-4, 5),
     "probing": (3e-4, 5),
+    "compacter++": (3e-3, 5),
+    "ia3": (5e-3, 5),
+    "adapterfusion": (5e-5, 5),
+    "adaptersoup": (3e-4, 5),
     **dict.fromkeys(SCALEARN, (6e-3, 30)),
 }
 
@@ -231,7 +272,32 @@ def test_published_recipe(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", STAGES["joint"])
+def test_published_joint_recipe(name: str) -> None:
+    rate = 2e-5 if name == "full-m" else 3e-4
+    assert joint_recipe_for(REGISTRY[name].method, "published") == JointRecipe(
+        learning_rate=rate,
+        head_learning_rate=rate,
+        mask_learning_rate=3e-3 if name == "propetl-m" else None,
+        mask_weight_decay=0.0,
+        steps=375_000,
+        evaluate_every=7_500,
+        patience=10,
+        batch_size=32,
+        weight_decay=0.0,
+        warmup_fraction=0.1,
+        backbone_dropout=True,
+        temperature=1.0,
+        cap=None,
+    )
+
+
+def test_published_propetl_recipe_has_a_rate_for_the_masks() -> None:
+    recipe = recipe_for(REGISTRY["propetl"].method, "published")
+    assert (recipe.learning_rate, recipe.mask_learning_rate, recipe.weight_decay) == (1e-3, 5e-3, 0.1)
+
+
+@pytest.mark.parametrize("name", [*STAGES["single"], *STAGES["transfer"]])
 def test_default_recipe(name: str) -> None:
     recipe = recipe_for(REGISTRY[name].method)
     assert recipe == REGISTRY[name].default

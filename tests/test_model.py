@@ -325,7 +325,7 @@ def test_a_folded_model_is_an_adapter_without_sources(build: Build, tmp_path: Pa
 def test_a_trained_adapter_is_a_source(build: Build) -> None:
     model = build("adapter")
     source = model.to_source(name="reviews", metrics={"dev": {"accuracy": 1.0}}, provenance={"seed": 3})
-    for delta, bottleneck in zip(model.deltas, source.bottlenecks(), strict=True):
+    for delta, bottleneck in zip(model.deltas, source.deltas()["layer"], strict=True):
         assert all(torch.equal(v, bottleneck.state_dict()[k]) for k, v in delta.state_dict().items())
     assert (source.task, source.method) == (model.task.describe(), "adapter")
     assert source.backbone == model.reference

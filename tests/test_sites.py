@@ -91,7 +91,7 @@ def test_layers_are_counted_not_spelled() -> None:
 def test_a_delta_of_zero_changes_nothing(family: str) -> None:
     model = model_of(family)
     before = run(model)
-    sites.attach(model, deltas_of(model, zero_up=True))
+    sites.attach(model, {"layer": deltas_of(model, zero_up=True)})
     assert torch.equal(run(model), before)
 
 
@@ -111,7 +111,7 @@ def test_a_delta_acts_at_its_site_by_the_equation(family: str, layer: int) -> No
     deltas = deltas_of(model, zero_up=True)
     for parameter in deltas[layer].up.parameters():
         nn.init.normal_(parameter, std=0.3)
-    sites.attach(model, [delta.double() for delta in deltas])
+    sites.attach(model, {"layer": [delta.double() for delta in deltas]})
     last = site.register_forward_hook(capture)  # after it
     changed = run(model)
     handle.remove(), last.remove()
@@ -134,7 +134,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(family: str) -> None:
     if family not in CHECKPOINTING:
         return
     deltas = deltas_of(model)
-    sites.attach(model, deltas)
+    sites.attach(model, {"layer": deltas})
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -164,10 +164,10 @@ def test_gradient_checkpointing_gives_the_same_gradients(family: str) -> None:
 def test_a_deep_copy_is_independent(family: str) -> None:
     model = model_of(family)
     plain = run(model)
-    sites.attach(model, deltas_of(model))
+    sites.attach(model, {"layer": deltas_of(model)})
     with_deltas = run(model)
     other = copy.deepcopy(model)
-    for delta in sites.attached(other):
+    for delta in sites.attached(other)["layer"]:
         nn.init.zeros_(delta.up.weight)
         nn.init.zeros_(delta.up.bias)
     assert torch.equal(run(other), plain), "the copy must use its own deltas"
@@ -176,7 +176,7 @@ def test_a_deep_copy_is_independent(family: str) -> None:
     sites.detach(other)
     assert torch.equal(run(other), plain)
     assert torch.equal(run(model), with_deltas), "detaching the copy detached the original"
-    assert len(sites.attached(model)) == LAYERS
+    assert len(sites.attached(model)["layer"]) == LAYERS
 
     other = copy.deepcopy(model)
     sites.detach(model)
@@ -189,19 +189,77 @@ def test_detach_restores_the_backbone_bit_for_bit(family: str) -> None:
     before, state = run(model), copy.deepcopy(model.state_dict())
     attributes = [set(vars(site)) for site in sites.find_sites(model)]
     deltas = deltas_of(model)
-    sites.attach(model, deltas)
-    assert sites.attached(model) == deltas
+    sites.attach(model, {"layer": deltas})
+    assert sites.attached(model) == {"layer": deltas}
     assert any(".delta." in name for name in model.state_dict())
-    assert sites.detach(model) == deltas
-    assert sites.attached(model) == []
+    assert sites.detach(model) == {"layer": deltas}
+    assert sites.attached(model) == {}
 
     assert list(model.state_dict()) == list(state)
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert torch.equal(run(model), before)
     assert not any(module._forward_hooks for module in model.modules())
     assert [set(vars(site)) for site in sites.find_sites(model)] == attributes
-    sites.attach(model, deltas)  # and it can carry deltas again
+    sites.attach(model, {"layer": deltas})  # and it can carry deltas again
     assert not torch.equal(run(model), before)
+
+
+# ---- linear maps
+
+FUSED = {"modernbert": set(), "gpt2": {"intermediate"}}
+
+
+class _Changed(nn.Module):
+    """Remembers what it was given and triples the map's output."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.x, self.y = x, y
+        return 3 * y
+
+
+@every_family
+def test_linear_maps_are_found_with_their_sizes(family: str) -> None:
+    model = model_of(family)
+    shape = sites.Shape.of(model)
+    assert (shape.architecture, shape.width, shape.layers) == (family, WIDTH, LAYERS)
+    assert set(shape.linears) == FUSED.get(family, {"query", "key", "value", "intermediate"})
+    intermediate = 4 * WIDTH if family == "gpt2" else 64
+    expected = {"query": WIDTH, "key": WIDTH, "value": WIDTH, "intermediate": intermediate}
+    if family == "llama":  # two key-value heads of four
+        expected |= {"key": WIDTH // 2, "value": WIDTH // 2}
+    for role in shape.linears:
+        assert shape.linear(role) == (WIDTH, expected[role])
+
+
+@every_family
+def test_a_delta_acts_on_the_output_of_every_linear_map(family: str) -> None:
+    model = model_of(family).double()
+    plain = run(model)
+    for role in sites.Shape.of(model).linears:
+        deltas = [_Changed() for _ in range(LAYERS)]
+        sites.attach(model, {role: deltas})
+        changed = run(model)
+        assert (changed - plain).abs().max() > 1e-6, role
+        for linear, delta in zip(sites.find_sites(model, role), deltas, strict=True):
+            torch.testing.assert_close(linear.forward(delta.x), delta.y, rtol=0, atol=1e-12)
+        assert sites.detach(model) == {role: deltas}
+        assert torch.equal(run(model), plain)
+
+
+def test_several_sites_carry_deltas_at_once() -> None:
+    model = model_of("bert")
+    placement = {"layer": deltas_of(model), "value": [_Changed() for _ in range(LAYERS)]}
+    sites.attach(model, placement)
+    assert sites.attached(model) == placement
+    with pytest.raises(InputError, match="carries deltas already"):
+        sites.attach(model, {"key": [_Changed() for _ in range(LAYERS)]})
+
+
+def test_an_unknown_site_names_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"GPT2Model .* has no site 'key'; it has layer, intermediate"):
+        sites.attach(model_of("gpt2"), {"key": []})
+    with pytest.raises(InputError, match="gpt2 has no linear map 'value' of its own; it has intermediate"):
+        sites.Shape.of(model_of("gpt2")).linear("value")
 
 
 @every_family
@@ -209,22 +267,22 @@ def test_scaled_sources_act_at_every_site(family: str) -> None:
     """All of the transfer layer's omegas get a gradient."""
     model = model_of(family)
     deltas = [ScaledSources(deltas_of(model), Omega(sources=LAYERS, width=WIDTH)) for _ in range(LAYERS)]
-    sites.attach(model, deltas)
+    sites.attach(model, {"layer": deltas})
     run(model, training=True).square().sum().backward()
     assert all(delta.omega.values.grad is not None and delta.omega.values.grad.any() for delta in deltas)
 
 
 def test_detach_without_deltas_is_harmless() -> None:
     model = model_of("bert")
-    assert sites.detach(model) == []
+    assert sites.detach(model) == {}
 
 
 def test_attach_twice_is_refused() -> None:
     model = model_of("bert")
-    sites.attach(model, deltas_of(model))
+    sites.attach(model, {"layer": deltas_of(model)})
     with_deltas = run(model)
     with pytest.raises(InputError, match=r"BertModel carries deltas already.*detach"):
-        sites.attach(model, deltas_of(model))
+        sites.attach(model, {"layer": deltas_of(model)})
     assert torch.equal(run(model), with_deltas)
 
 
@@ -233,8 +291,8 @@ def test_a_wrong_number_of_deltas_is_refused(count: int) -> None:
     model = model_of("roberta")
     before = run(model)
     with pytest.raises(InputError, match=rf"{count} deltas for the 3 layers of RobertaModel"):
-        sites.attach(model, (deltas_of(model) * 2)[:count])
-    assert sites.attached(model) == []
+        sites.attach(model, {"layer": (deltas_of(model) * 2)[:count]})
+    assert sites.attached(model) == {}
     assert torch.equal(run(model), before)
 
 
@@ -244,7 +302,7 @@ def test_an_unknown_architecture_is_refused_by_name() -> None:
     )
     model = AutoModel.from_config(config)
     with pytest.raises(InputError, match=r"T5Model is of type 't5'.*known are bert, "):
-        sites.attach(model, [])
+        sites.attach(model, {"layer": []})
 
 
 def test_a_count_that_does_not_match_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

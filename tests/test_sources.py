@@ -45,7 +45,7 @@ def test_round_trip(folder: Path, backbone: Backbone, make_source: Make) -> None
 
 def test_bottlenecks_hold_the_tensors(folder: Path) -> None:
     source = Source.load(folder)
-    layers = source.bottlenecks()
+    layers = source.deltas()["layer"]
     assert len(layers) == 2
     for index, layer in enumerate(layers):
         for key, value in layer.state_dict().items():
@@ -58,7 +58,7 @@ def test_half_precision_storage(tmp_path: Path, backbone: Backbone, make_source:
     source.save(tmp_path / "full")
     loaded = Source.load(tmp_path / "half")
     assert {value.dtype for value in loaded.tensors.values()} == {torch.float16}
-    for index, layer in enumerate(loaded.bottlenecks()):
+    for index, layer in enumerate(loaded.deltas()["layer"]):
         assert layer.up.weight.dtype == torch.float32
         torch.testing.assert_close(layer.up.weight, source.tensors[f"layers.{index}.up.weight"], rtol=1e-3, atol=1e-4)
     sizes = [(tmp_path / name / "source.safetensors").stat().st_size for name in ("half", "full")]
@@ -68,7 +68,7 @@ def test_half_precision_storage(tmp_path: Path, backbone: Backbone, make_source:
 def test_double_precision_stays(backbone: Backbone, make_source: Make) -> None:
     source = make_source("mrpc", backbone)
     double = replace(source, tensors={key: value.double() for key, value in source.tensors.items()})
-    assert double.bottlenecks()[0].down.weight.dtype == torch.float64
+    assert double.deltas()["layer"][0].down.weight.dtype == torch.float64
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "a\\b", "", ".", "..", ".hidden", "a b", "-x", "a\n", "ä"])

@@ -3,7 +3,8 @@
     head(h) = W2 dropout(tanh(W1 dropout(pool(h)) + b1)) + b2
 
 The published head (ScaLearn's code; the same as RoBERTa's classification head) reads the first token; sentence encoders
-read the mean over tokens, decoders the last token. Loss: cross-entropy, or mean squared error for regression.
+read the mean over tokens, decoders the last token. Loss: cross-entropy over classes or choices, mean squared error for
+regression, binary cross-entropy for multi-label. A multiple choice is scored choice by choice, one output each.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scalearn.kinds import Kind
+
 Pooling = Literal["first", "mean", "last"]
-HeadKind = Literal["classification", "regression"]
 
 
 def pool(hidden: Tensor, attention_mask: Tensor | None, pooling: Pooling) -> Tensor:
@@ -47,14 +49,14 @@ class Head(nn.Module):
 
     Args:
         width: d, the width of the backbone.
-        outputs: number of labels; 1 for regression.
+        outputs: number of labels; 1 for regression and multiple choice.
         kind: which loss.
         pooling: which tokens are read.
         dropout: probability, as published 0.1.
     """
 
     def __init__(
-        self, *, width: int, outputs: int, kind: HeadKind, pooling: Pooling = "first", dropout: float = 0.1
+        self, *, width: int, outputs: int, kind: Kind, pooling: Pooling = "first", dropout: float = 0.1
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -73,8 +75,15 @@ class Head(nn.Module):
         return logits
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of logits (B, outputs) against labels (B,); a scalar in at least float32."""
+        """The mean loss; a scalar in at least float32.
+
+        Args:
+            logits: (B, outputs); (B, C) for multiple choice, one score per choice.
+            labels: (B,); (B, outputs) of 0 and 1 for multi-label.
+        """
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if self.kind == "regression":
             return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+        if self.kind == "multi-label":
+            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return F.cross_entropy(logits, labels)

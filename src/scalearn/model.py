@@ -5,34 +5,35 @@ On disk only what was trained is kept (`scalearn.saved`): kilobytes for ScaLearn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
-from transformers.modeling_layers import GradientCheckpointingLayer
+from torch import Tensor
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from scalearn import sites
+from scalearn.adapted import AdaptedModel, seeded
 from scalearn.atomic import new_folder
 from scalearn.backbones import MINILM, Backbone, load_backbone
-from scalearn.deltas import Omega, ScaledSources
-from scalearn.encoding import Features, batches, encode
+from scalearn.combinable import tensors_of
+from scalearn.deltas import Bottleneck, Lora, Omega, ScaledLoras, ScaledSources
+from scalearn.encoding import Features
 from scalearn.errors import InputError
 from scalearn.heads import Head, Pooling
-from scalearn.methods import Adapter, Method, ScaLearn, method_from_name
-from scalearn.precision import Precision, attention_for, autocast
+from scalearn.methods import Adapter, LoRA, Method, Setting, method_from_name
+from scalearn.precision import Precision
 from scalearn.prediction import Prediction, predictions, text_columns
 from scalearn.saved import SavedModel, copy_in, refer
-from scalearn.sources import BackboneReference, Shelf, Source
+from scalearn.selection import TaskEvidence
+from scalearn.sites import LAYER, Placement, Shape
+from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
 
-class TransferModel(nn.Module):
+class TransferModel(AdaptedModel):
     """Backbone, deltas and head. Build it with `from_backbone` or `from_pretrained`.
 
     Args:
@@ -46,24 +47,11 @@ class TransferModel(nn.Module):
     def __init__(
         self, backbone: Backbone, *, task: Task, method: Method, sources: Sequence[Source] = (), seed: int = 0
     ) -> None:
-        super().__init__()
-        self.task = task
-        self.method = method
-        self.sources = tuple(sources)
-        self.reference = BackboneReference.of(backbone)
-        self.tokenizer = backbone.tokenizer
-        self.backbone = backbone.model
-        self.backbone.requires_grad_(method.trains_backbone)
-        self.backbone_dropout = True
-        with _seeded(seed):
-            deltas = method.build(width=backbone.width, layers=backbone.layers, sources=sources)
+        setting = Setting(shape=Shape.of(backbone.model), sources=tuple(sources))
+        with seeded(seed):
+            super().__init__(backbone, method=method, setting=setting)
+            self.task = task
             self.head = Head(width=backbone.width, outputs=task.outputs, kind=task.kind, pooling=backbone.pooling)
-        if not deltas and sites.attached(self.backbone):
-            raise InputError(
-                f"{backbone.name} carries deltas already: load it anew, or call scalearn.sites.detach on it"
-            )
-        if deltas:
-            sites.attach(self.backbone, deltas)
 
     @classmethod
     def from_backbone(
@@ -90,6 +78,8 @@ class TransferModel(nn.Module):
             InputError: backbone, method and sources do not go together.
         """
         method = method_from_name(method) if isinstance(method, str) else method
+        if method.stage == "joint":
+            raise InputError(f"method {method.name!r} learns several tasks at once: use JointModel (scalearn joint)")
         if method.stage == "transfer" and sources is None:
             raise InputError(
                 f"method {method.name!r} combines sources: give a shelf (sources=Shelf(...), --sources DIR)"
@@ -102,7 +92,12 @@ class TransferModel(nn.Module):
             backbone = replace(backbone, pooling=pooling)
         if sources is not None:
             sources.check_fits(backbone)
+            method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
         return cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
+
+    def heads_by_task(self) -> Mapping[str, Head]:
+        """The one head."""
+        return {self.task.name: self.head}
 
     # ---- computation
 
@@ -117,57 +112,18 @@ class TransferModel(nn.Module):
         """Logits, and the loss where there are labels.
 
         Args:
-            input_ids: (B, S).
-            attention_mask: (B, S), 1 for tokens and 0 for padding.
-            token_type_ids: (B, S), for backbones that have them.
-            labels: (B,), class indices or numbers.
+            input_ids: (B, S); (B, C, S) for multiple choice.
+            attention_mask: of the same shape, 1 for tokens and 0 for padding.
+            token_type_ids: of the same shape, for backbones that have them.
+            labels: (B,), class indices, numbers or right choices; (B, labels) of 0 and 1 for multi-label.
             output_hidden_states: also return the hidden states, L + 1 of (B, S, d).
 
         Returns:
-            ``logits`` (B, outputs); ``loss``, in training including the method's penalty; ``hidden_states``.
+            ``logits`` (B, outputs), or (B, C) for multiple choice; ``loss``, in training including the method's
+            penalty; ``hidden_states``.
         """
-        extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        encoded = self.backbone(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=output_hidden_states, **extra
-        )
-        logits = self.head(encoded.last_hidden_state, attention_mask)
-        loss = None if labels is None else self.head.loss(logits, labels)
-        if loss is not None and self.training:
-            loss = loss + self.penalty()
-        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=encoded.hidden_states)
-
-    def penalty(self) -> Tensor | float:
-        """What the method adds to the training loss: lambda times the omega regulariser, summed over layers."""
-        if not isinstance(self.method, ScaLearn) or not self.method.regularisation:
-            return 0.0
-        omegas = [delta.omega for delta in self.deltas if isinstance(delta, ScaledSources)]
-        return self.method.regularisation * sum(omega.penalty() for omega in omegas if isinstance(omega, Omega))
-
-    @property
-    def deltas(self) -> list[nn.Module]:
-        """The deltas, first layer first; empty for full fine-tuning and a plain head."""
-        return sites.attached(self.backbone)
-
-    def train(self, mode: bool = True) -> TransferModel:
-        """As `nn.Module.train`; with ``backbone_dropout = False`` the backbone itself stays without dropout."""
-        super().train(mode)
-        if mode and not self.backbone_dropout:
-            self.backbone.eval()
-            for delta in self.deltas:
-                delta.train()
-            for module in self.backbone.modules():
-                if isinstance(module, GradientCheckpointingLayer):
-                    module.training = True  # the flag of the layer itself only decides about checkpointing
-        return self
-
-    def activation_checkpointing_enable(self, **options: Any) -> None:
-        """Trades computation for memory in the backbone; `transformers.Trainer` calls it by this name."""
-        self.backbone.activation_checkpointing_enable(**options)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the head is."""
-        return self.head.out.weight.device
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return self.computed(self.head, batch, labels, output_hidden_states=output_hidden_states)
 
     def predict(
         self, texts: Sequence[str | tuple[str, ...]], *, batch_size: int = 64, precision: Precision = "auto"
@@ -175,7 +131,8 @@ class TransferModel(nn.Module):
         """Answers rows of texts.
 
         Args:
-            texts: one string, or a tuple of one or two, per row, as the task has them.
+            texts: one string, or a tuple of one or two, per row, as the task has them; for multiple choice, the text
+                and then its choices.
             batch_size: rows at a time; rows of like length go together.
             precision: see `scalearn.precision`.
 
@@ -185,117 +142,82 @@ class TransferModel(nn.Module):
         columns = text_columns(texts, self.task)
         return predictions(self.logits(self.encode(columns), batch_size=batch_size, precision=precision), self.task)
 
-    def encode(
-        self, texts: Mapping[str, Sequence[str]], labels: Sequence[int] | Sequence[float] | None = None
-    ) -> list[Features]:
-        """Tokenises columns ``text_a`` and, for pairs, ``text_b``; see `scalearn.encoding.encode`."""
-        return encode(self.need_tokenizer(), texts, max_length=self.task.max_length, labels=labels)
+    def encode(self, texts: Mapping[str, Sequence[Any]], labels: Any = None) -> list[Features]:
+        """Tokenises the text columns of the model's task."""
+        return self.encode_for(self.task, texts, labels)
 
-    def need_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The backbone's tokenizer.
-
-        Raises:
-            InputError: the model was built without one.
-        """
-        if self.tokenizer is None:
-            raise InputError(
-                "this model was built without a tokenizer: give one in its Backbone, or pass token ids to forward"
-            )
-        return self.tokenizer
-
-    @torch.no_grad()
     def logits(self, rows: Sequence[Features], *, batch_size: int = 64, precision: Precision = "auto") -> Tensor:
-        """Logits (N, outputs) in float32 of tokenised rows, in their order, in evaluation mode."""
-        was_training = self.training
-        self.eval()
-        self.backbone.set_attn_implementation(attention_for(training=False, precision=precision, device=self.device))
-        result = torch.empty(len(rows), self.task.outputs)
-        try:
-            for positions, batch in batches(self.need_tokenizer(), rows, batch_size=batch_size):
-                batch.pop("labels", None)
-                with autocast(precision, self.device):
-                    out = self(**{key: value.to(self.device) for key, value in batch.items()})
-                result[positions] = out.logits.float().cpu()
-        finally:
-            self.train(was_training)
-        return result
+        """Logits in float32 of tokenised rows, in their order, in evaluation mode: (N, outputs), or (N, C)."""
+        return self.logits_of(self.head, rows, batch_size=batch_size, precision=precision)
 
-    # ---- what was trained
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """The trained tensors by name, an omega shared by layers once."""
-        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
-
-    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
-        """Sets the trained tensors.
-
-        Raises:
-            InputError: names or shapes differ from this model's; all differences are named.
-        """
-        own = {name: p for name, p in self.named_parameters() if p.requires_grad}
-        faults = [f"{name} is missing" for name in own.keys() - state.keys()]
-        faults += [f"{name} is unknown" for name in state.keys() - own.keys()]
-        faults += [
-            f"{name} has shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
-            for name in own.keys() & state.keys()
-            if state[name].shape != own[name].shape
-        ]
-        if faults:
-            raise InputError(f"the weights do not fit method {self.method.name!r}: {'; '.join(sorted(faults))}")
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(state[name])
-
-    def parameter_counts(self) -> dict[str, int]:
-        """Trained parameters: of the ``method`` (deltas or backbone), of the ``head``, and in ``total``."""
-        total = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        head = sum(p.numel() for p in self.head.parameters())
-        return {"method": total - head, "head": head, "total": total}
+    # ---- what the deltas say and give
 
     def omega(self) -> Tensor:
-        """The coefficients as they act, (L, T, d) or (L, T, 1).
+        """The coefficients as they act, (L, T, d) or (L, T, 1); over LoRA sources, site by site.
 
         Raises:
-            InputError: the method has no omega.
+            InputError: the method has no omega, or its sites are of unequal width.
         """
-        omegas = [delta.omega for delta in self.deltas if isinstance(delta, ScaledSources)]
+        omegas = [delta.omega for delta in self.deltas if isinstance(delta, ScaledSources | ScaledLoras)]
         if not omegas:
             raise InputError(
                 f"method {self.method.name!r} has no omega: only unfolded ScaLearn and probing models have"
+            )
+        if len({tuple(omega.values.shape) for omega in omegas}) > 1:
+            raise InputError(
+                "the sources act on maps of unequal width: read model.placement[site][layer].omega instead"
             )
         with torch.no_grad():
             return torch.stack([o.constrained() if isinstance(o, Omega) else o() for o in omegas])
 
     def fold(self) -> TransferModel:
-        """Replaces sources and omega by one ordinary bottleneck per layer, of width T * r, in place; returns itself.
+        """Replaces sources and coefficients by one ordinary delta per site, in place; returns itself.
 
-        The folded model gives the same answers, needs no sources, and is saved as an `Adapter`.
+        Bottlenecks become one bottleneck of width T * r. LoRA updates become one of rank T * r that is added to the
+        weight itself, so that inference costs nothing more. The folded model gives the same answers, needs no sources,
+        and is saved as `Adapter` or `LoRA`.
 
         Raises:
             InputError: there is nothing to fold.
         """
-        folded = [delta.fold() for delta in self.deltas if isinstance(delta, ScaledSources)]
-        if not folded:
-            raise InputError(f"method {self.method.name!r} has nothing to fold: only ScaLearn and probing models have")
+        placement = self.placement
+        if not self.deltas or not all(isinstance(delta, ScaledSources | ScaledLoras) for delta in self.deltas):
+            raise InputError(
+                f"method {self.method.name!r} has nothing to fold: only methods that scale or average sources have"
+            )
+        folded = {
+            site: [cast(ScaledSources | ScaledLoras, delta).fold() for delta in layers]
+            for site, layers in placement.items()
+        }
         sites.detach(self.backbone)
         sites.attach(self.backbone, folded)
-        self.method = Adapter(bottleneck=folded[0].down.out_features)
+        self.method = _folded_method(folded)
         self.sources = ()
-        return self.train(self.training)
+        for site in folded.keys() - {LAYER}:
+            for linear, delta in zip(sites.find_sites(self.backbone, site), folded[site], strict=True):
+                cast(Lora, delta).merge(linear)
+        return cast(TransferModel, self.train(self.training))
 
     @property
     def makes_source(self) -> bool:
         """Whether what was trained can be combined by transfer methods."""
-        return isinstance(self.method, Adapter)
+        return self.method.gives_source
 
-    def to_source(self, *, name: str, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Source:
-        """The trained adapter as a source for other tasks.
+    def to_source(
+        self,
+        *,
+        name: str,
+        metrics: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        embedding: Sequence[float] = (),
+    ) -> Source:
+        """The trained deltas as a source for other tasks.
 
         Raises:
             InputError: the method is not one whose deltas can be combined.
         """
         if not self.makes_source:
-            raise InputError(f"method {self.method.name!r} gives no source: train with method 'adapter'")
+            raise InputError(f"method {self.method.name!r} gives no source: train with adapter, compacter++ or lora")
         return Source(
             name=name,
             backbone=self.reference,
@@ -304,11 +226,8 @@ class TransferModel(nn.Module):
             options=self.method.model_dump(),
             metrics=metrics,
             provenance=provenance,
-            tensors={
-                f"layers.{index}.{key}": value.detach().cpu()
-                for index, delta in enumerate(self.deltas)
-                for key, value in delta.state_dict().items()
-            },
+            tensors=tensors_of(self.placement),
+            embedding=tuple(embedding),
         )
 
     # ---- disk
@@ -340,7 +259,7 @@ class TransferModel(nn.Module):
         SavedModel(
             backbone=self.reference,
             pooling=self.head.pooling,
-            task=self.task,
+            tasks=[self.task],
             method=self.method,
             sources=[
                 copy_in(source, aside=aside) if include_sources else refer(source, folder=folder)
@@ -366,12 +285,11 @@ class TransferModel(nn.Module):
         """
         folder = Path(folder)
         saved = SavedModel.read(folder)
+        if saved.method.stage == "joint":
+            names = ", ".join(task.name for task in saved.tasks)
+            raise InputError(f"{folder} is a model of several tasks ({names}): load it with JointModel, or give --task")
         shelf = saved.find_sources(folder, sources)
-        if not isinstance(backbone, Backbone):
-            backbone = load_backbone(backbone or saved.backbone.name)
-        backbone = replace(backbone, pooling=saved.pooling)
-        if difference := saved.backbone.difference(backbone):
-            raise InputError(f"{folder} {difference}: give its backbone with backbone=... (--backbone)")
+        backbone = saved.load_backbone(backbone, folder=folder)
         if shelf is not None:
             shelf.check_fits(backbone)
         model = cls(backbone, task=saved.task, method=saved.method, sources=tuple(shelf or ()))
@@ -379,9 +297,11 @@ class TransferModel(nn.Module):
         return model.eval()
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draws from a generator of its own, leaving the global one as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+def _folded_method(folded: Placement) -> Method:
+    """The single-task method that builds deltas like these."""
+    first = next(iter(folded.values()))[0]
+    if isinstance(first, Lora):
+        rank = first.down.weight.shape[0]
+        return LoRA(rank=rank, alpha=float(rank), modules=tuple(folded))
+    bottleneck = cast(Bottleneck, first)
+    return Adapter(bottleneck=bottleneck.down.out_features, activation=bottleneck.activation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -15,14 +16,16 @@ from scalearn.tasks import Task
 class Prediction:
     """The answer for one row."""
 
-    label: str | float
-    """The most probable class, or the predicted number."""
+    label: str | float | tuple[str, ...]
+    """The most probable class or choice; the predicted number; all labels of probability above 0.5 (multi-label)."""
     probabilities: Mapping[str, float]
-    """Per class, summing to 1; empty for regression."""
+    """Per class or choice, summing to 1; per label, each between 0 and 1 (multi-label); empty for regression."""
 
 
-def text_columns(texts: Sequence[str | tuple[str, ...]], task: Task) -> dict[str, list[str]]:
+def text_columns(texts: Sequence[str | tuple[str, ...]], task: Task) -> dict[str, list[Any]]:
     """Columns ``text_a`` and, for pairs, ``text_b``, from one string or tuple of strings per row.
+
+    Rows of a multiple choice are the text and then its choices, and become ``text_a`` and ``choices``.
 
     Raises:
         InputError: a row has another number of texts than the task, or one that is not a string.
@@ -30,16 +33,22 @@ def text_columns(texts: Sequence[str | tuple[str, ...]], task: Task) -> dict[str
     if isinstance(texts, str):
         raise InputError("predict takes a list of rows: give [text], not text")
     rows = [(row,) if isinstance(row, str) else tuple(row) for row in texts]
-    count = len(task.text)
+    wanted = (*task.text, *task.choices)
+    count = len(wanted)
     for number, row in enumerate(rows, start=1):
         if len(row) != count or not all(isinstance(text, str) for text in row):
-            raise InputError(f"row {number} is {row!r}: give {count} text(s) per row ({', '.join(task.text)})")
+            raise InputError(f"row {number} is {row!r}: give {count} text(s) per row ({', '.join(wanted)})")
+    if task.choices:
+        return {"text_a": [row[0] for row in rows], "choices": [list(row[1:]) for row in rows]}
     return {key: [row[i] for row in rows] for i, key in enumerate(("text_a", "text_b")[:count])}
 
 
 def predictions(logits: Tensor, task: Task) -> list[Prediction]:
-    """One answer per row of logits, (N, outputs)."""
+    """One answer per row of logits, (N, outputs), or (N, choices)."""
     if task.kind == "regression":
         return [Prediction(label=value, probabilities={}) for value in logits.squeeze(-1).tolist()]
+    if task.kind == "multi-label":
+        rows = [dict(zip(task.labels, row, strict=True)) for row in logits.sigmoid().tolist()]
+        return [Prediction(label=tuple(n for n, p in row.items() if p > 0.5), probabilities=row) for row in rows]
     probabilities = [dict(zip(task.labels, row, strict=True)) for row in logits.softmax(dim=-1).tolist()]
     return [Prediction(label=max(row, key=row.__getitem__), probabilities=row) for row in probabilities]

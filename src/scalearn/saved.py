@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from scalearn.backbones import Backbone, load_backbone
 from scalearn.errors import InputError
 from scalearn.heads import Pooling
 from scalearn.methods import Method, method_from_name
@@ -47,12 +48,19 @@ class SavedModel:
 
     backbone: BackboneReference
     pooling: Pooling
-    task: Task
+    tasks: Sequence[Task]
+    """One, but for joint methods."""
     method: Method
     sources: Sequence[SourceReference]
     state: Mapping[str, Tensor] = field(repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Anything else worth keeping: scores, provenance, parameter counts."""
+
+    @property
+    def task(self) -> Task:
+        """The task of a model of one."""
+        (task,) = self.tasks
+        return task
 
     @classmethod
     def read(cls, folder: Path) -> SavedModel:
@@ -68,10 +76,16 @@ class SavedModel:
                 f"{folder / DESCRIPTION} names {len(described.sources)} sources, which does not go with method "
                 f"{method.name!r}: restore the file, or train anew"
             )
+        tasks = described.tasks if described.task is None else [described.task]
+        if (method.stage == "joint") != (described.task is None) or not tasks:
+            raise InputError(
+                f"{folder / DESCRIPTION} names {len(tasks)} tasks, which does not go with method {method.name!r}: "
+                "restore the file, or train anew"
+            )
         return cls(
             backbone=described.backbone,
             pooling=described.pooling,
-            task=Task.from_description(described.task),
+            tasks=[Task.from_description(task) for task in tasks],
             method=method,
             sources=described.sources,
             state=read_checked(folder / WEIGHTS, sha256=described.sha256),
@@ -86,7 +100,11 @@ class SavedModel:
             "scalearn": metadata.version("scalearn"),
             "backbone": self.backbone.model_dump(),
             "pooling": self.pooling,
-            "task": self.task.describe(),
+            **(
+                {"tasks": [task.describe() for task in self.tasks]}
+                if self.method.stage == "joint"
+                else {"task": self.task.describe()}
+            ),
             "method": {"name": self.method.name, "options": self.method.model_dump()},
             "sources": [reference.model_dump() for reference in self.sources],
             "sha256": hashlib.sha256(data).hexdigest(),
@@ -96,6 +114,17 @@ class SavedModel:
         (folder / DESCRIPTION).write_text(
             json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
+
+    def load_backbone(self, given: str | Backbone | None, *, folder: str | Path) -> Backbone:
+        """The backbone the model was trained on, from where it was or from what is given.
+
+        Raises:
+            InputError: it cannot be loaded, or is another.
+        """
+        backbone = given if isinstance(given, Backbone) else load_backbone(given or self.backbone.name)
+        if difference := self.backbone.difference(backbone):
+            raise InputError(f"{folder} {difference}: give its backbone with backbone=... (--backbone)")
+        return replace(backbone, pooling=self.pooling)
 
     def find_sources(self, folder: Path, given: Shelf | None = None) -> Shelf | None:
         """Its sources, from the shelf given or from where they were, with the hashes recorded; None if it has none.
@@ -138,7 +167,8 @@ class _Description(BaseModel):
     format_version: int
     backbone: BackboneReference
     pooling: Pooling
-    task: dict[str, Any]
+    task: dict[str, Any] | None = None
+    tasks: list[dict[str, Any]] = []
     method: _Method
     sources: list[SourceReference]
     sha256: str

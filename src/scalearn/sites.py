@@ -2,24 +2,32 @@
 
     post-norm layer:  out = LN(s + delta(LN(s)))    the site is the layer's output LayerNorm; s is that norm's input
     pre-norm block:   out = y + delta(y)            the site is the block; y is its output
+    linear map:       out = delta(x, W x + b)       the site is the map; LoRA adds to its output, IA3 rescales it
 
-A delta is attached as the child module ``delta`` of its site, and a forward hook adds it. So `copy.deepcopy`,
+A delta is attached as the child module ``delta`` of its site, and a forward hook applies it. So `copy.deepcopy`,
 `state_dict`, DDP and FSDP see it like any other part of the backbone, and detaching leaves the backbone as it was.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from scalearn.errors import InputError
 
 Kind = Literal["post-norm", "pre-norm"]
+
+LAYER = "layer"
+"""The site that every architecture has: a layer's output."""
+
+Placement = Mapping[str, Sequence[nn.Module]]
+"""Site (``layer``, or the role of a linear map) to the deltas there, one per layer, first layer first."""
 
 
 @dataclass(frozen=True)
@@ -29,36 +37,120 @@ class Family:
     path: str
     """Module path inside the base model; ``*`` stands for the layer's index."""
     kind: Kind
+    linears: Mapping[str, str] = field(default_factory=dict)
+    """Role of a linear map to its path. ``intermediate`` is the map whose output meets the activation."""
 
 
-_BERT = Family("encoder.layer.*.output.LayerNorm", "post-norm")
+def _linears(attention: str, query: str, key: str, value: str, intermediate: str) -> dict[str, str]:
+    return {
+        **{role: f"{attention}.{name}" for role, name in (("query", query), ("key", key), ("value", value))},
+        "intermediate": intermediate,
+    }
+
+
+_BERT_LINEARS = _linears(
+    "encoder.layer.*.attention.self", "query", "key", "value", "encoder.layer.*.intermediate.dense"
+)
+_BERT = Family("encoder.layer.*.output.LayerNorm", "post-norm", _BERT_LINEARS)
 
 FAMILIES: dict[str, Family] = {
     "bert": _BERT,
     "roberta": _BERT,
     "xlm-roberta": _BERT,
     "electra": _BERT,
-    "mpnet": _BERT,
-    "deberta-v2": _BERT,
-    "distilbert": Family("transformer.layer.*.output_layer_norm", "post-norm"),
+    "mpnet": Family(
+        _BERT.path,
+        "post-norm",
+        _linears("encoder.layer.*.attention.attn", "q", "k", "v", "encoder.layer.*.intermediate.dense"),
+    ),
+    "deberta-v2": Family(
+        _BERT.path,
+        "post-norm",
+        _linears(
+            "encoder.layer.*.attention.self",
+            "query_proj",
+            "key_proj",
+            "value_proj",
+            "encoder.layer.*.intermediate.dense",
+        ),
+    ),
+    "distilbert": Family(
+        "transformer.layer.*.output_layer_norm",
+        "post-norm",
+        _linears("transformer.layer.*.attention", "q_lin", "k_lin", "v_lin", "transformer.layer.*.ffn.lin1"),
+    ),
+    # ModernBERT and GPT-2 compute query, key and value in one map, which has no site here.
     "modernbert": Family("layers.*", "pre-norm"),
-    "gpt2": Family("h.*", "pre-norm"),
-    "llama": Family("layers.*", "pre-norm"),
-    "vit": Family("layers.*", "pre-norm"),
+    "gpt2": Family("h.*", "pre-norm", {"intermediate": "h.*.mlp.c_fc"}),
+    "llama": Family(
+        "layers.*", "pre-norm", _linears("layers.*.self_attn", "q_proj", "k_proj", "v_proj", "layers.*.mlp.gate_proj")
+    ),
+    "vit": Family(
+        "layers.*", "pre-norm", _linears("layers.*.attention", "q_proj", "k_proj", "v_proj", "layers.*.mlp.fc1")
+    ),
 }
 """Model type (``config.model_type``) to its sites. Supporting another architecture is one more row and its test."""
 
 _HANDLE = "delta_hook"
 
 
-def find_sites(backbone: PreTrainedModel) -> list[nn.Module]:
-    """The sites of `backbone`, one per layer, first layer first.
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a method has to know of a backbone to build its deltas."""
+
+    architecture: str
+    """``config.model_type``."""
+    width: int
+    """d."""
+    layers: int
+    linears: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Role of a linear map to its numbers of inputs and outputs."""
+
+    @classmethod
+    def of(cls, backbone: PreTrainedModel) -> Shape:
+        """The shape of a backbone; of one whose sites are not known, without linear maps."""
+        family = FAMILIES.get(backbone.config.model_type)
+        roles = family.linears if family else ()
+        return cls(
+            architecture=backbone.config.model_type,
+            width=int(backbone.config.hidden_size),
+            layers=int(backbone.config.num_hidden_layers),
+            linears={role: _size(find_sites(backbone, role)[0]) for role in roles},
+        )
+
+    def linear(self, role: str) -> tuple[int, int]:
+        """Numbers of inputs and outputs of a linear map.
+
+        Raises:
+            InputError: the architecture has no such map of its own.
+        """
+        if role not in self.linears:
+            raise InputError(
+                f"{self.architecture} has no linear map {role!r} of its own; it has "
+                f"{', '.join(self.linears) or 'none'}: choose others, or a method that acts on layer outputs (adapter)"
+            )
+        return self.linears[role]
+
+
+def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
+    """The sites of one kind in `backbone`, one per layer, first layer first.
+
+    Args:
+        backbone: of a model type in `FAMILIES`.
+        site: ``layer``, or the role of a linear map.
 
     Raises:
-        InputError: the architecture is not in `FAMILIES`, or the number of matches is not its number of layers.
+        InputError: the architecture is not in `FAMILIES` or has no such site, or the number of matches is not its
+            number of layers.
     """
     family = _family(backbone)
-    pattern = re.compile(re.escape(family.path).replace(r"\*", r"(\d+)"))
+    if site != LAYER and site not in family.linears:
+        raise InputError(
+            f"{type(backbone).__name__} ({backbone.config.model_type}) has no site {site!r}; it has "
+            f"{', '.join((LAYER, *family.linears))}"
+        )
+    path = family.path if site == LAYER else family.linears[site]
+    pattern = re.compile(re.escape(path).replace(r"\*", r"(\d+)"))
     found = sorted(
         (int(match[1]), module)
         for name, module in backbone.base_model.named_modules()
@@ -67,46 +159,53 @@ def find_sites(backbone: PreTrainedModel) -> list[nn.Module]:
     if len(found) != backbone.config.num_hidden_layers:
         raise InputError(
             f"{type(backbone).__name__} ({backbone.config.model_type}) has {backbone.config.num_hidden_layers} layers, "
-            f"but {len(found)} modules match {family.path!r}: this version of transformers names them differently; "
+            f"but {len(found)} modules match {path!r}: this version of transformers names them differently; "
             "correct the row in scalearn/sites.py"
         )
     return [module for _, module in found]
 
 
-def attach(backbone: PreTrainedModel, deltas: Sequence[nn.Module]) -> None:
-    """Adds `deltas[i]` at the site of layer i.
+def attach(backbone: PreTrainedModel, deltas: Placement) -> None:
+    """Attaches ``deltas[site][i]`` at that site of layer i.
 
     Raises:
         InputError: there is not one delta per layer, or the backbone carries deltas already.
     """
-    sites = find_sites(backbone)
-    if len(sites) != len(deltas):
-        raise InputError(
-            f"{len(deltas)} deltas for the {len(sites)} layers of {type(backbone).__name__}: give one per layer"
-        )
-    if any(hasattr(site, "delta") for site in sites):
+    places = {site: find_sites(backbone, site) for site in deltas}
+    for site, modules in places.items():
+        if len(modules) != len(deltas[site]):
+            raise InputError(
+                f"{len(deltas[site])} deltas for the {len(modules)} layers of {type(backbone).__name__}: "
+                "give one per layer"
+            )
+    if attached(backbone):
         raise InputError(f"{type(backbone).__name__} carries deltas already: call scalearn.sites.detach on it first")
-    hook = _add_post_norm if _family(backbone).kind == "post-norm" else _add_pre_norm
-    for site, delta in zip(sites, deltas, strict=True):
-        site.add_module("delta", delta)
-        # The handle lives beside the delta, so that a deep copy of the backbone can detach its own hooks.
-        setattr(site, _HANDLE, site.register_forward_hook(hook))
+    for site, modules in places.items():
+        for module, delta in zip(modules, deltas[site], strict=True):
+            module.add_module("delta", delta)
+            # The handle lives beside the delta, so that a deep copy of the backbone can detach its own hooks.
+            setattr(module, _HANDLE, module.register_forward_hook(_hook(backbone, site)))
 
 
-def detach(backbone: PreTrainedModel) -> list[nn.Module]:
-    """Removes the deltas, restoring the backbone exactly, and returns them in the order of the layers."""
+def detach(backbone: PreTrainedModel) -> Placement:
+    """Removes the deltas, restoring the backbone exactly, and returns them."""
     deltas = attached(backbone)
-    for site in find_sites(backbone):
-        if hasattr(site, "delta"):
-            getattr(site, _HANDLE).remove()
-            delattr(site, _HANDLE)
-            del site.delta
+    for site in deltas:
+        for module in find_sites(backbone, site):
+            getattr(module, _HANDLE).remove()
+            delattr(module, _HANDLE)
+            del module.delta
     return deltas
 
 
-def attached(backbone: PreTrainedModel) -> list[nn.Module]:
-    """The deltas that `backbone` carries, in the order of the layers; empty if there are none."""
-    return [site.get_submodule("delta") for site in find_sites(backbone) if hasattr(site, "delta")]
+def attached(backbone: PreTrainedModel) -> Placement:
+    """The deltas that `backbone` carries; empty if there are none."""
+    placement = {}
+    for site in (LAYER, *_family(backbone).linears):
+        modules = [module for module in find_sites(backbone, site) if hasattr(module, "delta")]
+        if modules:
+            placement[site] = [module.get_submodule("delta") for module in modules]
+    return placement
 
 
 def _family(backbone: PreTrainedModel) -> Family:
@@ -117,6 +216,26 @@ def _family(backbone: PreTrainedModel) -> Family:
             f"{', '.join(sorted(FAMILIES))}: choose one of these or add a row to scalearn/sites.py"
         )
     return FAMILIES[model_type]
+
+
+def _size(linear: nn.Module) -> tuple[int, int]:
+    if isinstance(linear, Conv1D):  # GPT-2's name for a linear map whose weight is transposed
+        return int(linear.nx), int(linear.nf)
+    if not isinstance(linear, nn.Linear):
+        raise InputError(f"{type(linear).__name__} is not a linear map: correct the row in scalearn/sites.py")
+    return linear.in_features, linear.out_features
+
+
+def _hook(backbone: PreTrainedModel, site: str) -> Any:
+    if site != LAYER:
+        return _through_linear
+    return _add_post_norm if _family(backbone).kind == "post-norm" else _add_pre_norm
+
+
+def _through_linear(linear: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """delta(x, y), given the map's input x and output y."""
+    changed: Tensor = linear.get_submodule("delta")(args[0], output)
+    return changed
 
 
 def _add_post_norm(norm: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:

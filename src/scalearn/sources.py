@@ -1,7 +1,7 @@
-"""Sources: adapters trained on one task, on disk, and the shelf that holds them.
+"""Sources: deltas trained on one task, on disk, and the shelf that holds them.
 
 A source is a folder with `source.json` (what it is and where it comes from) and `source.safetensors` (its tensors,
-named ``layers.<index>.<down|up>.<weight|bias>``). A shelf is a folder of such folders.
+named as `scalearn.combinable` says). A shelf is a folder of such folders.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,8 +24,10 @@ from torch import Tensor
 
 from scalearn.atomic import new_folder
 from scalearn.backbones import Backbone
-from scalearn.deltas import Bottleneck
+from scalearn.combinable import deltas_from
+from scalearn.deltas import Bottleneck, Lora
 from scalearn.errors import InputError, faults
+from scalearn.sites import Placement
 
 FORMAT_VERSION = 1
 DESCRIPTION = "source.json"
@@ -70,7 +72,7 @@ class BackboneReference(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A trained single-task adapter."""
+    """A trained single-task adapter, Compacter++ or LoRA."""
 
     name: str
     backbone: BackboneReference
@@ -83,6 +85,8 @@ class Source:
     provenance: Mapping[str, Any]
     """Rows, seed, command, library versions: whatever a reader needs to judge or rebuild it."""
     tensors: Mapping[str, Tensor] = field(repr=False)
+    embedding: tuple[float, ...] = ()
+    """Mean sentence embedding of its training texts (`scalearn.similarity`); empty if it was not computed."""
     sha256: str = ""
     """Of `source.safetensors`; empty until saved."""
     location: str = ""
@@ -103,7 +107,7 @@ class Source:
         described = read_description(folder / DESCRIPTION, _Description, version=FORMAT_VERSION)
         tensors = read_checked(folder / WEIGHTS, sha256=described.sha256)
         source = cls(**{**dict(described), "tensors": tensors, "location": location or str(folder)})
-        source.bottlenecks()  # shapes are checked before anything is built on them
+        source.deltas()  # shapes are checked before anything is built on them
         return source
 
     def save(self, folder: str | Path, *, dtype: torch.dtype | None = None, overwrite: bool = False) -> Source:
@@ -114,7 +118,7 @@ class Source:
             dtype: store the tensors so, for instance in `torch.float16`; by default as they are.
             overwrite: replace a folder that exists.
         """
-        self.bottlenecks()  # what could not be loaded is not written
+        self.deltas()  # what could not be loaded is not written
         with new_folder(Path(folder), overwrite=overwrite) as aside:
             self.write_into(aside, dtype=dtype)
         return Source.load(folder)
@@ -132,6 +136,7 @@ class Source:
             "options": dict(self.options),
             "metrics": dict(self.metrics),
             "provenance": dict(self.provenance),
+            "embedding": list(self.embedding),
             "sha256": sha256,
         }
         (folder / WEIGHTS).write_bytes(data)
@@ -144,39 +149,29 @@ class Source:
         """SHA-256 of its tensors, whether it was saved or not."""
         return self.sha256 or hashlib.sha256(save_tensors(dict(self.tensors))).hexdigest()
 
-    def bottlenecks(self) -> list[Bottleneck]:
-        """Its adapters in float32 (float64 stays), one per layer.
+    def deltas(self) -> Placement:
+        """Its deltas in float32 (float64 stays), by site, one per layer; Compacter++ as plain bottlenecks.
 
         Raises:
-            InputError: a tensor is missing or of another shape than the description says.
+            InputError: a tensor is missing, unknown or of another shape than the description says.
         """
-        unknown = [key for key in self.tensors if not re.fullmatch(r"layers\.\d+\.(down|up)\.(weight|bias)", key)]
-        beyond = [key for key in self.tensors if key not in unknown and int(key.split(".")[1]) >= self.backbone.layers]
-        if unknown or beyond:
-            raise InputError(
-                f"source {self.name!r} ({self.location}) has {', '.join(unknown + beyond)}, which a backbone of "
-                f"{self.backbone.layers} layers has no place for: train or import it anew"
+        try:
+            return deltas_from(
+                self.tensors,
+                method=self.method,
+                options=self.options,
+                width=self.backbone.width,
+                layers=self.backbone.layers,
             )
-        layers = []
-        for index in range(self.backbone.layers):
-            prefix = f"layers.{index}."
-            own = {key[len(prefix) :]: value for key, value in self.tensors.items() if key.startswith(prefix)}
-            down = own.get("down.weight")
-            if down is None or down.ndim != 2 or down.shape[1] != self.backbone.width:
-                found = "no tensor" if down is None else f"shape {tuple(down.shape)}"
-                raise InputError(
-                    f"source {self.name!r} ({self.location}) has {found} at {prefix}down.weight, expected (bottleneck, "
-                    f"{self.backbone.width}): train or import it anew"
-                )
-            dtype = torch.float64 if down.dtype == torch.float64 else torch.float32
-            layer = Bottleneck(width=self.backbone.width, bottleneck=down.shape[0]).to(dtype)
-            try:
-                layer.load_state_dict({key: value.to(dtype) for key, value in own.items()})
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())
-                raise InputError(f"source {self.name!r} ({self.location}), layer {index}: {reason}") from error
-            layers.append(layer)
-        return layers
+        except InputError as error:
+            raise InputError(f"source {self.name!r} ({self.location}) {error}") from error
+
+    def size(self) -> str:
+        """What kind of delta it is and how wide, for people."""
+        delta = next(iter(self.deltas().values()))[0]
+        if isinstance(delta, Lora):
+            return f"{self.method}, rank {delta.down.weight.shape[0]}"
+        return f"{self.method}, bottleneck {cast(Bottleneck, delta).down.out_features}"
 
 
 class Shelf:
@@ -274,6 +269,7 @@ class _Description(BaseModel):
     options: dict[str, Any]
     metrics: dict[str, Any]
     provenance: dict[str, Any]
+    embedding: tuple[float, ...] = ()
     sha256: str
 
 

@@ -250,7 +250,7 @@ def test_an_adapter_run_leaves_a_model_and_a_source(finished: Finished, task: Ta
     assert source.metrics == finished.result.metrics
     assert source.provenance["command"] == "scalearn train reviews"
     assert source.provenance["rows"] == {"train": 32, "dev": 8}
-    for layer, bottleneck in enumerate(source.bottlenecks()):
+    for layer, bottleneck in enumerate(source.deltas()["layer"]):
         for key, value in bottleneck.state_dict().items():
             name = f"backbone.encoder.layer.{layer}.output.LayerNorm.delta.{key}"
             assert torch.equal(value, finished.weights[name])

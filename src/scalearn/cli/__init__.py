@@ -27,8 +27,8 @@ for command in (
     use.evaluate,
     use.predict,
     use.fold,
-    show.sources,
     show.compare,
+    show.sources,
 ):
     app.command()(command)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +24,8 @@ _DATA, _TRAINING = "Your own data", "Training"
 TaskName = Annotated[
     str | None,
     typer.Argument(
-        metavar="TASK", help="rte, mrpc, cola, stsb, sst2, qnli, qqp, mnli or policy-claims; or --train-file."
+        metavar="TASK",
+        help="A task by name (rte, cb, copa, policy-claims, ...; a wrong one lists all); or --train-file.",
     ),
 ]
 Data = Annotated[
@@ -42,8 +44,15 @@ TextColumns = Annotated[
 ]
 LabelColumn = Annotated[str, typer.Option("--label", help="The label column.", rich_help_panel=_DATA)]
 TaskKind = Annotated[
-    Literal["classification", "regression"] | None,
+    Literal["classification", "regression", "multi-label"] | None,
     typer.Option("--kind", help="What labels are; else seen from them.", rich_help_panel=_DATA),
+]
+Choices = Annotated[
+    str | None,
+    typer.Option(help="Multiple choice: the columns of the choices, comma between.", rich_help_panel=_DATA),
+]
+Separator = Annotated[
+    str | None, typer.Option(help="Between the labels of a multi-label row; a semicolon.", rich_help_panel=_DATA)
 ]
 Name = Annotated[
     str | None, typer.Option("--name", help="What to call the task; else the file's name.", rich_help_panel=_DATA)
@@ -101,7 +110,9 @@ def load_target(
     test_file: Path | None = None,
     text: str,
     label: str,
-    kind: Literal["classification", "regression"] | None = None,
+    kind: Literal["classification", "regression", "multi-label"] | None = None,
+    choices: str | None = None,
+    separator: str | None = None,
     called: str | None = None,
     max_length: int | None = None,
 ) -> Task:
@@ -111,10 +122,20 @@ def load_target(
     if (name is None) == (train_file is None):
         raise InputError(f"give either a task ({', '.join(task_names())}) or your own rows with --train-file, not both")
     if train_file is None:
-        unused = given(**{"--dev-file": dev_file, "--test-file": test_file, "--kind": kind, "--name": called})
+        unused = given(
+            **{
+                "--dev-file": dev_file,
+                "--test-file": test_file,
+                "--kind": kind,
+                "--choices": choices,
+                "--separator": separator,
+                "--name": called,
+            }
+        )
         if unused:
             raise InputError(f"{', '.join(unused)} describe your own rows: give --train-file, or leave them out")
-        return load_task(str(name), data=data)
+        known = load_task(str(name), data=data)
+        return known if max_length is None else replace(known, max_length=max_length)
     if data is not None:
         raise InputError("--data is for tasks that scalearn knows: leave it out beside --train-file")
     return Task.from_files(
@@ -124,6 +145,8 @@ def load_target(
         dev=dev_file,
         test=test_file,
         kind=kind,
+        choices=() if choices is None else split_names(choices),
+        separator=separator or ";",
         name=called,
         max_length=128 if max_length is None else max_length,
     )

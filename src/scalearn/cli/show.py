@@ -13,6 +13,7 @@ from rich.table import Table
 
 from scalearn.atomic import write_text
 from scalearn.cli import options as o
+from scalearn.cli.groups import Sources, Target, grouped
 
 if TYPE_CHECKING:
     from scalearn.experiments import Row, Run
@@ -48,30 +49,18 @@ def sources(
     _console.print(table)
 
 
+@grouped
 def compare(
     out: Annotated[Path, typer.Option("--out", help="A folder for the runs; finished runs found there are kept.")],
-    task: o.TaskName = None,
+    target: Target,
+    sources: Sources,
     methods: Annotated[
         str, typer.Option(help="Methods, comma between.")
     ] = "head,adapter,scalearn,scalearn-uniform,scalearn++,scalearn-uniform++",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
-    sources: o.ShelfName = "builtin",
-    only: o.Only = None,
-    exclude: o.Exclude = None,
     own: Annotated[
-        bool, typer.Option("--own", help="Add the target's own adapter, trained on the same rows, as the last source.")
+        bool, typer.Option("--own", help="Add the target's own source, trained on the same rows, as the last one.")
     ] = False,
-    data: o.Data = None,
-    train_file: o.TrainFile = None,
-    dev_file: o.DevFile = None,
-    test_file: o.TestFile = None,
-    text: o.TextColumns = "text",
-    label: o.LabelColumn = "label",
-    kind: o.TaskKind = None,
-    name: o.Name = None,
-    max_length: o.MaxLength = None,
-    train_rows: o.TrainRows = None,
-    dev_rows: o.DevRows = None,
     backbone: o.BackboneName = "minilm",
     protocol: o.ProtocolName = "default",
     epochs: o.Epochs = None,
@@ -86,40 +75,27 @@ def compare(
     from scalearn.experiments import compare as run_all
     from scalearn.experiments import markdown, summarise
 
-    target = o.load_target(
-        task,
-        data,
-        train_file=train_file,
-        dev_file=dev_file,
-        test_file=test_file,
-        text=text,
-        label=label,
-        kind=kind,
-        called=name,
-        max_length=max_length,
-    )
+    task = target.whole()
     names = o.split_names(methods)
-    shelf = o.load_shelf(sources, only=only, exclude=exclude)
-    o.note_own_data(target, shelf)
     runs = run_all(
-        target,
+        task,
         methods=names,
         seeds=range(seeds),
-        sources=shelf,
+        sources=sources.shelf(task),
         backbone=backbone,
         protocol=protocol,
-        train_rows=train_rows,
-        dev_rows=dev_rows,
+        train_rows=target.train_rows,
+        dev_rows=target.dev_rows,
         own=own,
         changes=o.given(epochs=epochs, patience=patience, batch_size=batch_size),
         folder=out,
         progress=not quiet,
-        done=_Counter(len(names) * seeds, metric=target.main_metric),
+        done=_Counter(len(names) * seeds, metric=task.main_metric),
     )
-    rows = summarise(runs, main_metric=target.main_metric)
-    _console.print(_score_table(rows, title=target.name, metric=target.main_metric))
+    rows = summarise(runs, main_metric=task.main_metric)
+    _console.print(_score_table(rows, title=task.name, metric=task.main_metric))
     table = out / ("table-own.md" if own else "table.md")
-    write_text(table, markdown(rows, main_metric=target.main_metric))
+    write_text(table, markdown(rows, main_metric=task.main_metric))
     _console.print(f"the table as Markdown: {table}")
 
 

@@ -53,7 +53,8 @@ def evaluate(
 def predict(
     model: o.Model,
     texts: Annotated[
-        list[str] | None, typer.Argument(help="One row: its text, or its two texts. Or use --file.")
+        list[str] | None,
+        typer.Argument(help="One row: its text, its two texts, or a text and its choices. Or use --file."),
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Rows: CSV, TSV, JSONL or Parquet, with the text columns.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new CSV file for the answers; else they are printed.")] = None,
@@ -76,10 +77,17 @@ def predict(
         if out.is_dir():
             raise InputError(f"{out} is a folder: give the name of a CSV file")
     loaded = _load(model, sources, backbone)
-    rows = [tuple(texts)] if texts else read_texts(file or Path(), text=loaded.task.text)
+    columns = (*loaded.task.text, *loaded.task.choices)
+    rows = [tuple(texts)] if texts else read_texts(file or Path(), text=columns)
     answers = loaded.predict(rows, precision=precision)
     header = ["label", *loaded.task.labels]
-    table = [[a.label, *(f"{p:.4f}" for p in a.probabilities.values())] for a in answers]
+    table = [
+        [
+            a.label if not isinstance(a.label, tuple) else "; ".join(a.label),
+            *(f"{p:.4f}" for p in a.probabilities.values()),
+        ]
+        for a in answers
+    ]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)

@@ -1,6 +1,42 @@
-"""Deltas: what is added at a site. Mathematics on plain torch; no transformers import in this room."""
+"""Deltas: what acts at a site. Mathematics on plain torch; no transformers import in this room.
 
-from scalearn.deltas.bottleneck import Bottleneck
+At a layer a delta maps z (..., d) to what is added. At a linear map it maps the map's input x and output y to the new output.
+A *parameter* is the method's own and is saved with the model, even where it is not trained; a *buffer* derives from the
+sources and is not.
+"""
+
+from scalearn.deltas.bottleneck import Activation, Bottleneck
+from scalearn.deltas.compacter import Compacter, new_rule
+from scalearn.deltas.conditioning import PerTask, TaskSwitch, safe_key
+from scalearn.deltas.fusion import AdapterFusion
+from scalearn.deltas.hyperformer import GeneratedBottleneck, HyperNetworks, TaskEncoder
+from scalearn.deltas.ia3 import Rescaling
+from scalearn.deltas.lora import Lora, ScaledLoras
+from scalearn.deltas.propetl import JointMaskedBottleneck, MaskedBottleneck, MaskScores
 from scalearn.deltas.scaling import Constraint, FixedOmega, Omega, ScaledSources
+from scalearn.deltas.soup import average
 
-__all__ = ["Bottleneck", "Constraint", "FixedOmega", "Omega", "ScaledSources"]
+__all__ = [
+    "Activation",
+    "AdapterFusion",
+    "Bottleneck",
+    "Compacter",
+    "Constraint",
+    "FixedOmega",
+    "GeneratedBottleneck",
+    "HyperNetworks",
+    "JointMaskedBottleneck",
+    "Lora",
+    "MaskScores",
+    "MaskedBottleneck",
+    "Omega",
+    "PerTask",
+    "Rescaling",
+    "ScaledLoras",
+    "ScaledSources",
+    "TaskEncoder",
+    "TaskSwitch",
+    "average",
+    "new_rule",
+    "safe_key",
+]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scalearn.deltas.bottleneck import Bottleneck
+from scalearn.deltas.bottleneck import Bottleneck, StackedSources
 
 Constraint = Literal["none", "mean", "softmax"]
 
@@ -84,34 +84,21 @@ class FixedOmega(nn.Module):
         return self.values
 
 
-class ScaledSources(nn.Module):
-    """T frozen bottlenecks, scaled by omega and summed, as one fused bottleneck of width T * r.
+def acting(omega: Omega | FixedOmega) -> Tensor:
+    """The coefficients as they act in evaluation."""
+    return omega.constrained() if isinstance(omega, Omega) else omega()
 
-    Narrower sources are padded with zeros to the widest, which changes nothing: relu(0) = 0.
+
+class ScaledSources(StackedSources):
+    """T frozen bottlenecks, scaled by omega and summed, as one fused bottleneck of width T * r.
 
     Args:
         sources: the T source bottlenecks of one layer, all of the same width d; copied, and frozen.
         omega: what gives the coefficients; one object shared by several layers makes the "++" variants.
     """
 
-    down_weight: Tensor  # (T * r, d)
-    down_bias: Tensor  # (T * r,)
-    up_weight: Tensor  # (T, r, d)
-    up_bias: Tensor  # (T, d)
-
     def __init__(self, sources: Sequence[Bottleneck], omega: Omega | FixedOmega) -> None:
-        super().__init__()
-        widest = max(source.down.out_features for source in sources)
-
-        def stack(tensors: Sequence[Tensor]) -> Tensor:
-            """Pads the first axis of each tensor to `widest` and stacks them."""
-            padded = [F.pad(t.detach(), [0, 0] * (t.ndim - 1) + [0, widest - t.shape[0]]) for t in tensors]
-            return torch.stack(padded)
-
-        self.register_buffer("down_weight", stack([s.down.weight for s in sources]).flatten(0, 1))
-        self.register_buffer("down_bias", stack([s.down.bias for s in sources]).flatten())
-        self.register_buffer("up_weight", stack([s.up.weight.T for s in sources]))
-        self.register_buffer("up_bias", torch.stack([s.up.bias.detach() for s in sources]))
+        super().__init__(sources)
         self.omega = omega
 
     def _scaled_up(self, omega: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,15 +110,13 @@ class ScaledSources(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Maps (..., d) to (..., d)."""
         weight, bias = self._scaled_up(self.omega())
-        hidden = torch.relu(F.linear(z, self.down_weight, self.down_bias))
-        return F.linear(hidden, weight, bias)
+        return F.linear(self.hidden(z), weight, bias)
 
     @torch.no_grad()
     def fold(self) -> Bottleneck:
         """One ordinary bottleneck of width T * r that equals this delta in evaluation mode."""
-        omega = self.omega.constrained() if isinstance(self.omega, Omega) else self.omega()
-        weight, bias = self._scaled_up(omega)
-        folded = Bottleneck(width=weight.shape[0], bottleneck=weight.shape[1]).to(weight)
+        weight, bias = self._scaled_up(acting(self.omega))
+        folded = Bottleneck(width=weight.shape[0], bottleneck=weight.shape[1], activation=self.activation).to(weight)
         folded.down.weight.copy_(self.down_weight)
         folded.down.bias.copy_(self.down_bias)
         folded.up.weight.copy_(weight)

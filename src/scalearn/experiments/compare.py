@@ -22,7 +22,7 @@ import torch
 from scalearn.atomic import write_text
 from scalearn.backbones import MINILM, load_backbone
 from scalearn.errors import InputError
-from scalearn.methods import Probing, Protocol, changed, method_from_name, recipe_for
+from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import resolve
 from scalearn.sources import Shelf, Source
@@ -99,7 +99,8 @@ def compare(
         protocol: see `scalearn.methods`.
         train_rows: draw so many training rows, anew for every seed; None takes all.
         dev_rows: likewise for dev.
-        own: add the target's own adapter, trained on the same rows with the same seed, as the last source.
+        own: add the target's own source, trained on the same rows with the same seed by the sources' method, as the
+            last one.
         changes: hyper-parameters that replace the protocol's, for every method: fields of `Recipe`.
         folder: where finished runs and their models are kept and found again; None keeps nothing.
         progress: show a progress bar.
@@ -112,8 +113,12 @@ def compare(
         if split not in task.splits:
             raise InputError(f"task {task.name!r} has no {split} rows: a comparison needs train, dev and test")
     chosen = [method_from_name(name) for name in methods]
-    if len(set(methods)) < len(methods) or any(isinstance(method, Probing) for method in chosen):
-        raise InputError(f"methods {', '.join(methods)}: name each once, and none that needs coefficients (probing)")
+    misplaced = [m.name for m in chosen if isinstance(m, Probing) or m.stage == "joint"]
+    if len(set(methods)) < len(methods) or misplaced:
+        raise InputError(
+            f"methods {', '.join(methods)}: name each once, and none that needs coefficients (probing) or several tasks "
+            f"({', '.join(misplaced) or 'joint methods'})"
+        )
     if any(method.stage == "transfer" for method in chosen):
         sources.check_fits(load_backbone(backbone))
     with tempfile.TemporaryDirectory() as scratch:
@@ -133,8 +138,8 @@ def compare(
             )
             shelf = sources
             if own:
-                adapter = one("adapter", sources=None)
-                shelf = Shelf([*sources, Source.load(folder / adapter.model)])
+                source = one(next(iter(sources)).method, sources=None)
+                shelf = Shelf([*sources, Source.load(folder / source.model)])
             for name in methods:
                 transfers = method_from_name(name).stage == "transfer"
                 run = one(name, sources=shelf if transfers else None, own=own and transfers)
@@ -236,7 +241,8 @@ def markdown(rows: Sequence[Row], *, main_metric: str) -> str:
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        sources = "" if not row.method.startswith("scalearn") else "shelf + own" if row.own else "shelf"
+        transfers = REGISTRY[row.method].method.stage == "transfer"
+        sources = "" if not transfers else "shelf + own" if row.own else "shelf"
         total = row.method_parameters + row.head_parameters
         lines.append(
             f"| {row.method} | {sources} | {row.method_parameters:,} | {total:,} | {row.dev:.1f} | "

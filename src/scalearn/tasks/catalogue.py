@@ -8,10 +8,12 @@ from pathlib import Path
 from scalearn.errors import InputError
 from scalearn.tasks.builtin import POLICY_CLAIMS, load_policy_claims
 from scalearn.tasks.glue import GLUE
+from scalearn.tasks.humset import DISASTER, HUMSET
 from scalearn.tasks.suites import load_from_suite
+from scalearn.tasks.superglue import SUPERGLUE
 from scalearn.tasks.task import Task
 
-_SUITES = (GLUE,)
+_SUITES = (GLUE, SUPERGLUE, HUMSET, DISASTER)
 _DECLARED = {declaration.name: (suite, declaration) for suite in _SUITES for declaration in suite.tasks}
 
 

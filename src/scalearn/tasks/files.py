@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
 from scalearn.errors import InputError
+from scalearn.kinds import KINDS, Kind
 from scalearn.tasks.draws import split_rows
 from scalearn.tasks.labels import (
-    KINDS,
-    Kind,
     check_varied,
     class_indices,
     class_names,
@@ -23,6 +23,7 @@ from scalearn.tasks.labels import (
     infer_kind,
     read_labels,
 )
+from scalearn.tasks.multilabel import holds_lists, label_names, multi_hot, read_label_lists
 from scalearn.tasks.splits import TEXTS, make_split
 from scalearn.tasks.tables import Table, read_table
 
@@ -32,7 +33,7 @@ def read_texts(path: str | Path, *, text: str | Sequence[str]) -> list[tuple[str
 
     Args:
         path: a CSV, TSV, JSONL or Parquet file.
-        text: the one or two columns of text.
+        text: the one or two columns of text; for multiple choice, that of the text and those of the choices.
 
     Returns:
         One tuple a row, in the order of the file and of `text`.
@@ -40,7 +41,8 @@ def read_texts(path: str | Path, *, text: str | Sequence[str]) -> list[tuple[str
     Raises:
         InputError: anything in the file or in `text` that `Task.from_files` would refuse as well.
     """
-    columns = text_columns(text)
+    columns = (text,) if isinstance(text, str) else tuple(text)
+    columns = (*text_columns(columns[:2]), *columns[2:])
     table = read_table(path, columns)
     return list(zip(*(check_texts(table, column) for column in columns), strict=True))
 
@@ -53,13 +55,15 @@ def read_splits(
     dev: str | Path | None,
     test: str | Path | None,
     kind: Kind | None,
+    choices: tuple[str, ...],
+    separator: str,
     dev_fraction: float,
     split_seed: int,
 ) -> tuple[Kind, tuple[str, ...], dict[str, Dataset]]:
     """Reads and checks the files of one task; the arguments are those of `Task.from_files`.
 
     Returns:
-        The kind, the class names (none for regression) and the splits.
+        The kind, the names of classes or choices (none for regression) and the splits.
 
     Raises:
         InputError: as `Task.from_files`.
@@ -67,44 +71,103 @@ def read_splits(
     if kind is not None and kind not in KINDS:
         raise InputError(f"kind={kind!r} is not known; valid are {', '.join(KINDS)}")
     paths = {name: path for name, path in (("train", train), ("dev", dev), ("test", test)) if path is not None}
-    tables = {name: read_table(path, (*text, label)) for name, path in paths.items()}
-    texts = {name: [check_texts(table, column) for column in text] for name, table in tables.items()}
-    cells = {name: read_labels(table, label) for name, table in tables.items()}
-
-    check_varied(cells["train"], table=tables["train"], column=label)
-    kind = kind or infer_kind(cells["train"], table=tables["train"], column=label)
-    names = class_names(cells["train"]) if kind == "classification" else ()
+    if choices and kind not in (None, "multiple-choice"):
+        raise InputError(f"kind={kind!r} does not go with choices; leave one of them out")
+    if kind == "multiple-choice" and not choices:
+        raise InputError("kind='multiple-choice' needs the columns of the choices; give choices=(...), --choices a,b")
+    tables = {name: read_table(path, (*text, *choices, label)) for name, path in paths.items()}
+    train_table = tables["train"]
+    for table in tables.values():
+        for column in (*text, *choices):
+            check_texts(table, column)
+    if choices:
+        kind, names = "multiple-choice", choices
+    elif kind == "multi-label" or (kind is None and holds_lists(train_table, label)):
+        kind, names = "multi-label", label_names(read_label_lists(train_table, label, separator=separator))
+        if not names:
+            raise InputError(f"{train_table.path}: no row has a label in column {label!r}; training needs some")
+    else:
+        cells = read_labels(train_table, label)
+        check_varied(cells, table=train_table, column=label)
+        kind = kind or infer_kind(cells, table=train_table, column=label)
+        names = class_names(cells) if kind == "classification" else ()
     splits = {
-        name: make_split(texts[name], _values(cells[name], names, table=table, column=label), labels=names)
+        name: _split(table, text=text, label=label, names=names, kind=kind, choices=choices, separator=separator)
         for name, table in tables.items()
     }
     if dev is None:
-        splits |= _split_train(splits["train"], tables["train"], names, fraction=dev_fraction, seed=split_seed)
+        classes = splits["train"]["label"][:] if kind in ("classification", "multiple-choice") else None
+        splits |= _split_train(splits["train"], train_table, classes, fraction=dev_fraction, seed=split_seed)
     return kind, names, splits
 
 
-def read_labelled(path: str | Path, *, text: Sequence[str], label: str, names: Sequence[str]) -> Dataset:
+def _split(
+    table: Table,
+    *,
+    text: Sequence[str],
+    label: str,
+    names: tuple[str, ...],
+    kind: Kind,
+    choices: Sequence[str],
+    separator: str,
+) -> Dataset:
+    """The rows of a file as a split, checked."""
+    values: Sequence[Any]
+    if kind == "multi-label":
+        lists = read_label_lists(table, label, separator=separator)
+        values = multi_hot(lists, names, table=table, column=label)
+    elif kind == "multiple-choice":
+        cells = [names[int(c)] if c.isdigit() and int(c) < len(names) else c for c in read_labels(table, label)]
+        values = class_indices(cells, names, table=table, column=label)
+    elif kind == "classification":
+        values = class_indices(read_labels(table, label), names, table=table, column=label)
+    else:
+        values = finite_numbers(read_labels(table, label), table=table, column=label)
+    columns = [check_texts(table, column) for column in choices]
+    return make_split(
+        [check_texts(table, column) for column in text],
+        values,
+        labels=names,
+        kind=kind,
+        choices=list(zip(*columns, strict=True)) if columns else None,
+    )
+
+
+def read_labelled(
+    path: str | Path,
+    *,
+    text: Sequence[str],
+    label: str,
+    names: tuple[str, ...],
+    kind: Kind,
+    choices: Sequence[str],
+    separator: str = ";",
+) -> Dataset:
     """Reads labelled rows of a task that is known already.
 
     Args:
         path: a CSV, TSV, JSONL or Parquet file.
         text: the columns of text.
         label: the label column.
-        names: the class names; none for regression.
+        names: those of classes or choices; none for regression.
+        kind: of the task.
+        choices: the columns of the choices, for multiple choice.
+        separator: what stands between the labels of a row of a multi-label CSV or TSV file.
 
     Raises:
         InputError: as `Task.from_files`, or a label is not among the names.
     """
-    table = read_table(path, (*text, label))
-    texts = [check_texts(table, column) for column in text]
-    return make_split(texts, _values(read_labels(table, label), names, table=table, column=label), labels=names)
+    table = read_table(path, (*text, *choices, label))
+    return _split(table, text=text, label=label, names=names, kind=kind, choices=choices, separator=separator)
 
 
-def text_columns(text: str | Sequence[str], *, label: str | None = None) -> tuple[str, ...]:
+def text_columns(
+    text: str | Sequence[str], *, label: str | None = None, choices: Sequence[str] = ()
+) -> tuple[str, ...]:
     """`text` as one or two column names.
 
     Raises:
-        InputError: they are none or more than two, or two columns are the same (the label's included).
+        InputError: they are none or more than two, or two columns are the same (the label's and choices' included).
     """
     columns = (text,) if isinstance(text, str) else tuple(text)
     if not 1 <= len(columns) <= len(TEXTS):
@@ -113,6 +176,12 @@ def text_columns(text: str | Sequence[str], *, label: str | None = None) -> tupl
         )
     if len(set(columns)) < len(columns):
         raise InputError(f"text names the column {columns[0]!r} twice; name two different columns, or one")
+    if choices and (len(columns) > 1 or len(choices) < 2):
+        raise InputError(
+            f"multiple choice pairs one text with two choices or more; text names {len(columns)}, choices {len(choices)}"
+        )
+    if len({*columns, *choices}) < len(columns) + len(choices) or label in choices:
+        raise InputError(f"choices names {', '.join(choices)}; name columns that are neither text nor label, each once")
     if label in columns:
         raise InputError(f"the column {label!r} is named as text and as label; name two different columns")
     return columns
@@ -144,18 +213,11 @@ def check_texts(table: Table, column: str) -> list[str]:
     return texts
 
 
-def _values(labels: Sequence[str], names: Sequence[str], *, table: Table, column: str) -> list[int] | list[float]:
-    if names:
-        return class_indices(labels, names, table=table, column=column)
-    return finite_numbers(labels, table=table, column=column)
-
-
 def _split_train(
-    split: Dataset, table: Table, names: Sequence[str], *, fraction: float, seed: int
+    split: Dataset, table: Table, classes: Sequence[int] | None, *, fraction: float, seed: int
 ) -> dict[str, Dataset]:
     if not 0 < fraction < 1:
         raise InputError(f"dev_fraction={fraction} is not a share of the training file; give a number between 0 and 1")
-    classes = split["label"][:] if names else None
     train, dev = split_rows(classes, len(split), fraction=fraction, seed=seed)
     if not len(dev):
         raise InputError(

@@ -33,7 +33,7 @@ GLUE = Suite(
             labels=("unacceptable", "acceptable"),
             metrics=("matthews",),
         ),
-        Declaration(name="stsb", text=("sentence1", "sentence2"), metrics=("pearson", "spearman")),
+        Declaration(name="stsb", text=("sentence1", "sentence2"), kind="regression", metrics=("pearson", "spearman")),
         Declaration(
             name="mrpc",
             text=("sentence1", "sentence2"),

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
 
 from scalearn.errors import InputError
+from scalearn.kinds import Kind
 from scalearn.tasks.tables import Table
 
-Kind = Literal["classification", "regression"]
-"""What a label is: one of several classes, or a number."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_NUMERIC_CLASSES = 20
 """More distinct numbers than this are taken for a scale, not for classes."""
 _MOST_SHOWN = 20

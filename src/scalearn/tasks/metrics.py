@@ -1,7 +1,7 @@
 """What a task is measured by: scikit-learn's and scipy's functions under the names the field uses.
 
-Each metric takes N gold labels and N predictions (class indices, or floats for the two correlations) and returns one
-number. Two conventions: a correlation (matthews, pearson, spearman) with a side that is constant is undefined and
+Each metric takes N gold labels and N predictions (class indices, or floats for the two correlations; of a multi-label task
+N rows of 0 and 1) and returns one number. Two conventions: a correlation (matthews, pearson, spearman) with a side that is constant is undefined and
 counts as 0.0, what chance would give; so does an F1 without a single true or predicted positive.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
 Values = NDArray[Any]
 COMBINED = "combined_score"
@@ -34,6 +34,21 @@ def f1(labels: Values, predictions: Values) -> float:
 def f1_macro(labels: Values, predictions: Values) -> float:
     """The plain mean of each class's F1, over the classes that occur in the labels or the predictions."""
     return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+
+def precision_macro(labels: Values, predictions: Values) -> float:
+    """The plain mean of each class's precision; a class that is never predicted counts as 0."""
+    return float(precision_score(labels, predictions, average="macro", zero_division=0.0))
+
+
+def recall_macro(labels: Values, predictions: Values) -> float:
+    """The plain mean of each class's recall; a class that never occurs counts as 0."""
+    return float(recall_score(labels, predictions, average="macro", zero_division=0.0))
+
+
+def subset_accuracy(labels: Values, predictions: Values) -> float:
+    """The share of rows of a multi-label task whose labels are all predicted right."""
+    return float(accuracy_score(labels, predictions))
 
 
 def matthews(labels: Values, predictions: Values) -> float:
@@ -59,6 +74,9 @@ METRICS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
         "matthews": matthews,
         "pearson": pearson,
         "spearman": spearman,
+        "precision_macro": precision_macro,
+        "recall_macro": recall_macro,
+        "subset_accuracy": subset_accuracy,
     }
 )
 """All metrics by name."""

@@ -1,30 +1,53 @@
-"""A split of a task: a `datasets.Dataset` with the columns ``text_a``, ``text_b`` (pairs only) and ``label``."""
+"""A split of a task: a `datasets.Dataset` of texts and labels.
+
+Columns: ``text_a``, ``text_b`` (pairs only), ``choices`` (multiple choice only: C texts a row) and ``label`` (a class index, a
+float, the index of the right choice, or for multi-label a list of 0 and 1 in the order of the labels).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from scalearn.kinds import Kind
 
 TEXTS = ("text_a", "text_b")
 """Names of the text columns; a task of single texts has the first only."""
+CHOICES = "choices"
+LABEL = "label"
 
 
-def split_features(*, texts: int, labels: Sequence[str]) -> Features:
-    """The columns of a split with so many texts; without class names, labels are floats."""
-    columns = {name: Value("string") for name in TEXTS[:texts]}
-    return Features(columns | {"label": ClassLabel(names=list(labels)) if labels else Value("float64")})
+def column_names(*, texts: int, kind: Kind) -> list[str]:
+    """The columns of a split with so many texts."""
+    return [*TEXTS[:texts], *([CHOICES] if kind == "multiple-choice" else []), LABEL]
 
 
 def make_split(
-    texts: Sequence[Sequence[str]], values: Sequence[int] | Sequence[float], *, labels: Sequence[str]
+    texts: Sequence[Sequence[str]],
+    values: Sequence[Any],
+    *,
+    labels: Sequence[str],
+    kind: Kind | None = None,
+    choices: Sequence[Sequence[str]] | None = None,
 ) -> Dataset:
     """Puts columns together, in memory.
 
     Args:
         texts: one or two columns of N texts.
-        values: N class indices, or N floats if there are no class names.
-        labels: the class names.
+        values: N class indices or indices of the right choice; N floats; or N lists of 0 and 1.
+        labels: the class names, or names of the choices; none for regression.
+        kind: of the task; by default classification where there are labels, else regression.
+        choices: N lists of C texts, for multiple choice.
     """
-    columns = dict(zip(TEXTS, texts, strict=False)) | {"label": values}
-    return Dataset.from_dict(columns, features=split_features(texts=len(texts), labels=labels))
+    columns: dict[str, Any] = dict(zip(TEXTS, texts, strict=False))
+    features: dict[str, Any] = {name: Value("string") for name in columns}
+    if choices is not None:
+        columns[CHOICES], features[CHOICES] = [list(row) for row in choices], List(Value("string"))
+    columns[LABEL] = values
+    if kind == "multi-label":
+        features[LABEL] = List(Value("int8"))
+    else:
+        features[LABEL] = ClassLabel(names=list(labels)) if labels else Value("float64")
+    return Dataset.from_dict(columns, features=Features(features))

@@ -1,17 +1,18 @@
 """Published suites: a task is a short declaration, read from the Hub or from a folder laid out like it.
 
 Splits follow the published protocol (Frohmann et al., 2024): dev is a tenth of the official train split, drawn with
-seed 42 and, where there are classes, stratified by label; test is the official validation split, since official test
-labels are withheld.
+seed 42 and, where there are classes, stratified by label (but not cb's); test is the official validation split, since
+official test labels are withheld. HumSet has three splits of its own.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,9 @@ from datasets.exceptions import DatasetsError
 from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
 from scalearn.errors import InputError
+from scalearn.kinds import Kind
 from scalearn.tasks.metrics import COMBINED
+from scalearn.tasks.multilabel import label_names
 from scalearn.tasks.splits import make_split
 from scalearn.tasks.tables import check_columns, one_line
 from scalearn.tasks.task import Task
@@ -35,26 +38,47 @@ _WITHHELD = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """A task of a suite; its name is the suite's configuration and folder name too."""
+    """A task of a suite."""
 
     name: str
-    """What the suite calls the task."""
+    """What the task is called, here and as the suite's configuration and folder."""
     text: tuple[str, ...]
     """The one or two text columns."""
     labels: tuple[str, ...] = ()
-    """Class names in the order of the suite's indices; none for regression."""
+    """Names of classes or choices in the order of the suite's indices; none for regression and multi-label."""
+    kind: Kind = "classification"
+    """What a label is."""
+    choices: tuple[str, ...] = ()
+    """The columns of the choices, for multiple choice."""
+    label: str = "label"
+    """The label column; of a multi-label task it holds lists of names."""
     metrics: tuple[str, ...] = ("accuracy",)
-    """Of several, the main one is their mean."""
+    """Of several, the main one is their mean, or the first for multi-label."""
+    dev: str | None = None
+    """The suite's name of the development split; None sets a tenth of train aside."""
+    stratified: bool = True
+    """Whether that tenth is drawn by class, where there are classes."""
     tests: tuple[tuple[str, str], ...] = (("test", "validation"),)
     """Our name and the suite's name of each test split."""
+    prepare: Callable[[Mapping[str, list[Any]]], Mapping[str, list[Any]]] = dict
+    """From the suite's columns to those named above."""
+    reads: tuple[str, ...] = ()
+    """Further columns that `prepare` reads."""
+
+    @property
+    def main_metric(self) -> str:
+        """The metric to choose and compare by."""
+        return self.metrics[0] if len(self.metrics) == 1 or self.kind == "multi-label" else COMBINED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """Tasks that are published together."""
 
-    repository: str
-    """Dataset repository on the Hub, with a configuration for each task."""
+    repository: str | None
+    """Dataset repository on the Hub; None if it is not there."""
+    one_table: bool = False
+    """Whether all tasks are columns of one data set, instead of a configuration and folder each."""
     folder: str
     """What the suite is called in a local folder."""
     tasks: tuple[Declaration, ...]
@@ -74,7 +98,7 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
         InputError: the data cannot be reached or read, or is not what the declaration says: a column is missing, class
             names differ, or a label is withheld.
     """
-    published = ["train", *(theirs for _, theirs in declaration.tests)]
+    published = ["train", *([declaration.dev] if declaration.dev else []), *(theirs for _, theirs in declaration.tests)]
     if data is None:
         where = f"{suite.repository} ({declaration.name})"
         raw = _read_hub(suite, declaration, published)
@@ -82,9 +106,18 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
         folder = _task_folder(data, suite, declaration)
         where = str(folder)
         raw = {split: _read_folder(folder, split) for split in published}
-    whole = {split: _checked(rows, declaration, f"{where}, split {split}") for split, rows in raw.items()}
+    labels = declaration.labels
+    if declaration.kind == "multi-label":  # one order for all splits, and the same in every process
+        labels = label_names(
+            [row for split, rows in raw.items() for row in _lists(rows, declaration, f"{where}, {split}")]
+        )
+    whole = {split: _checked(rows, declaration, labels, f"{where}, split {split}") for split, rows in raw.items()}
     try:
-        train, dev = split_train(whole["train"], stratified=bool(declaration.labels))
+        if declaration.dev is not None:
+            train, dev = whole["train"], whole[declaration.dev]
+        else:
+            stratified = declaration.stratified and declaration.kind == "classification"
+            train, dev = split_train(whole["train"], stratified=stratified)
     except ValueError as error:  # fewer rows than a stratified tenth needs
         raise InputError(
             f"{where}, split train: no tenth of its {len(whole['train'])} rows can be set aside for development: "
@@ -92,12 +125,13 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
         ) from error
     return Task(
         name=declaration.name,
-        kind="classification" if declaration.labels else "regression",
+        kind=declaration.kind,
         text=declaration.text,
-        label=_LABEL,
-        labels=declaration.labels,
+        label=declaration.label,
+        labels=labels,
+        choices=declaration.choices,
         metrics=declaration.metrics,
-        main_metric=declaration.metrics[0] if len(declaration.metrics) == 1 else COMBINED,
+        main_metric=declaration.main_metric,
         splits={
             "train": train,
             "dev": dev,
@@ -125,8 +159,13 @@ def split_train(train: Dataset, *, stratified: bool) -> tuple[Dataset, Dataset]:
 
 
 def _read_hub(suite: Suite, declaration: Declaration, splits: Sequence[str]) -> dict[str, Dataset]:
+    if suite.repository is None:
+        raise InputError(
+            f"{declaration.name} is not on the Hub: give a folder with --data DIR (data=DIR) that holds "
+            f"{_layout(suite, declaration)}"
+        )
     try:
-        read = load_dataset(suite.repository, declaration.name)
+        read = load_dataset(suite.repository, None if suite.one_table else declaration.name)
     except (OSError, ValueError, DatasetsError) as error:
         raise InputError(
             f"{declaration.name}: cannot read {suite.repository} from the Hub: {one_line(error)}; connect, or give a "
@@ -136,13 +175,16 @@ def _read_hub(suite: Suite, declaration: Declaration, splits: Sequence[str]) -> 
 
 
 def _layout(suite: Suite, declaration: Declaration) -> str:
-    splits = ("train", *(theirs for _, theirs in declaration.tests))
+    splits = ("train", *([declaration.dev] if declaration.dev else []), *(theirs for _, theirs in declaration.tests))
     files = ", ".join(f"{split}-00000-of-00001.parquet" for split in splits)
+    if suite.one_table:
+        return f"DIR/{suite.folder}/ with {files}"
     return f"DIR/{suite.folder}/{declaration.name}/ (or DIR/{declaration.name}/) with {files}"
 
 
 def _task_folder(data: Path, suite: Suite, declaration: Declaration) -> Path:
-    for folder in (data / suite.folder / declaration.name, data / declaration.name):
+    own = [data / suite.folder / declaration.name, data / declaration.name]
+    for folder in [data / suite.folder] if suite.one_table else own:
         if folder.is_dir():
             return folder
     raise InputError(
@@ -167,25 +209,54 @@ def _read_folder(folder: Path, split: str) -> Dataset:
     return Dataset(pa.concat_tables(tables))
 
 
-def _checked(rows: Dataset, declaration: Declaration, where: str) -> Dataset:
-    check_columns(Path(where), rows.column_names, (*declaration.text, _LABEL))
-    feature = rows.features[_LABEL]
+def _lists(rows: Dataset, declaration: Declaration, where: str) -> list[list[str]]:
+    """The label lists of a multi-label split."""
+    check_columns(Path(where), rows.column_names, (*declaration.text, declaration.label))
+    cells = rows[declaration.label][:]
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, list) or not all(isinstance(name, str) for name in cell):
+            raise InputError(
+                f"{where}: row {row + 1} has {cell!r} for {declaration.label}, not a list of names; give the data of "
+                f"{declaration.name} as published"
+            )
+    return [list(cell) for cell in cells]
+
+
+def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], where: str) -> Dataset:
+    """A split of the suite's as one of a task."""
+    raw = (*declaration.text, *declaration.choices, declaration.label, *declaration.reads)
+    check_columns(Path(where), rows.column_names, raw)
+    feature = rows.features[declaration.label]
     if isinstance(feature, ClassLabel) and tuple(feature.names) != declaration.labels:
         raise InputError(
             f"{where}: the classes are {', '.join(feature.names)}, not {', '.join(declaration.labels) or 'numbers'}; "
             f"give the data of {declaration.name} as published"
         )
-    texts = [rows[column][:] for column in declaration.text]
-    labels = rows[_LABEL][:]
+    columns = declaration.prepare({column: rows[column][:] for column in raw})
+    for column in (*declaration.text, *declaration.choices):
+        if not all(isinstance(cell, str) for cell in columns[column]):
+            raise InputError(f"{where}: column {column!r} holds cells that are not text; give the data as published")
+    values = columns[declaration.label]
+    if declaration.kind == "multi-label":
+        values = [[int(name in row) for name in labels] for row in values]
+    else:
+        _check_known(values, declaration, where)
+    choices = [columns[column] for column in declaration.choices]
+    return make_split(
+        [columns[column] for column in declaration.text],
+        values,
+        labels=labels,
+        kind=declaration.kind,
+        choices=list(zip(*choices, strict=True)) if choices else None,
+    )
+
+
+def _check_known(labels: Sequence[Any], declaration: Declaration, where: str) -> None:
     for row, label in enumerate(labels):
         known = label in range(len(declaration.labels)) if declaration.labels else _is_score(label)
         if not known:
             withheld = " (withheld)" if label == _WITHHELD else ""
             raise InputError(f"{where}: row {row + 1} has the label {label}{withheld}; give a split with labels")
-    for column, cells in zip(declaration.text, texts, strict=True):
-        if not all(isinstance(cell, str) for cell in cells):
-            raise InputError(f"{where}: column {column!r} holds cells that are not text; give the data as published")
-    return make_split(texts, labels, labels=declaration.labels)
 
 
 def _is_score(label: object) -> bool:

@@ -12,25 +12,38 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scalearn.errors import InputError, faults
+from scalearn.kinds import KINDS, Kind
 from scalearn.tasks.draws import draw_rows
 from scalearn.tasks.files import read_labelled, read_splits, text_columns
-from scalearn.tasks.labels import KINDS, Kind
 from scalearn.tasks.metrics import COMBINED, METRICS
-from scalearn.tasks.splits import TEXTS
+from scalearn.tasks.splits import TEXTS, column_names
 
 _USER_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
-    {"classification": ("accuracy", "f1_macro"), "regression": ("pearson", "spearman")}
+    {
+        "classification": ("accuracy", "f1_macro"),
+        "regression": ("pearson", "spearman"),
+        "multi-label": ("f1_macro", "precision_macro", "recall_macro", "subset_accuracy"),
+        "multiple-choice": ("accuracy",),
+    }
+)
+_USER_MAIN: Mapping[Kind, str] = MappingProxyType(
+    {
+        "classification": "accuracy",
+        "regression": COMBINED,
+        "multi-label": "f1_macro",
+        "multiple-choice": "accuracy",
+    }
 )
 _BATCH = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task of one or two texts and one label a row.
+    """A task of one or two texts and one label a row; or of several labels, or of choices to pair with the text.
 
     Two tasks are equal if their descriptions are; `fingerprint` tells apart the data as well.
 
@@ -41,13 +54,15 @@ class Task:
     name: str
     """What the task is called in tables and folders."""
     kind: Kind
-    """Whether labels are classes or numbers."""
+    """What a label is: see `scalearn.kinds`."""
     text: tuple[str, ...]
     """The one or two text columns as the user's data names them."""
     label: str
     """The label column as the user's data names it."""
     labels: tuple[str, ...] = ()
-    """Class names in the order of their indices; none for regression."""
+    """Class names, or names of the choices, in the order of their indices; none for regression."""
+    choices: tuple[str, ...] = ()
+    """The columns of the choices as the user's data names them; for multiple choice only."""
     metrics: tuple[str, ...]
     """Names in `scalearn.tasks.metrics.METRICS`."""
     main_metric: str
@@ -64,8 +79,22 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """Width of the head: a score for each class, or one number."""
-        return len(self.labels) or 1
+        """Width of the head: a score for each class, or one number, or one score for each choice in turn."""
+        return 1 if self.kind == "multiple-choice" else len(self.labels) or 1
+
+    def answers(self, logits: ArrayLike) -> NDArray[Any]:
+        """What `score` takes as predictions.
+
+        Args:
+            logits: (n, outputs), or (n, choices) for multiple choice.
+
+        Returns:
+            (n,) class or choice indices, or numbers; (n, labels) of 0 and 1 where a label's probability is above 0.5.
+        """
+        values = np.asarray(logits)
+        if self.kind == "regression":
+            return values[:, 0]
+        return (values > 0).astype(np.int64) if self.kind == "multi-label" else values.argmax(axis=-1)
 
     @classmethod
     def from_files(
@@ -77,6 +106,8 @@ class Task:
         dev: str | Path | None = None,
         test: str | Path | None = None,
         kind: Kind | None = None,
+        choices: Sequence[str] = (),
+        separator: str = ";",
         name: str | None = None,
         dev_fraction: float = 0.2,
         split_seed: int = 42,
@@ -91,7 +122,10 @@ class Task:
             dev: the development file; without it, `dev_fraction` of `train` is set aside.
             test: the test file, if there is one.
             kind: what labels are. If not given, numbers of which one is not an integer, or more than 20 differ, make it
-                regression; all else is classification. Integers may be class names.
+                regression; all else is classification. Integers may be class names. Lists are multi-label.
+            choices: the columns of the choices, two or more, makes it multiple choice: the label is then the name of the
+                right choice's column, or its number from 0.
+            separator: what stands between the labels of a row of a multi-label CSV or TSV file.
             name: the task's; the training file's name without suffix if not given.
             dev_fraction: share of `train` that becomes dev, stratified by label. A class keeps at least one row in
                 train, and has one in dev if it has two rows.
@@ -101,7 +135,7 @@ class Task:
         Raises:
             InputError: a file, a row or an argument cannot be used; the message names which, and the way out.
         """
-        columns = text_columns(text, label=label)
+        columns = text_columns(text, label=label, choices=choices)
         kind, labels, splits = read_splits(
             train,
             text=columns,
@@ -109,6 +143,8 @@ class Task:
             dev=dev,
             test=test,
             kind=kind,
+            choices=tuple(choices),
+            separator=separator,
             dev_fraction=dev_fraction,
             split_seed=split_seed,
         )
@@ -118,8 +154,9 @@ class Task:
             text=columns,
             label=label,
             labels=labels,
+            choices=tuple(choices),
             metrics=_USER_METRICS[kind],
-            main_metric="accuracy" if kind == "classification" else COMBINED,
+            main_metric=_USER_MAIN[kind],
             max_length=max_length,
             splits=splits,
         )
@@ -132,6 +169,7 @@ class Task:
             "text": list(self.text),
             "label": self.label,
             "labels": list(self.labels),
+            **({"choices": list(self.choices)} if self.choices else {}),
             "metrics": list(self.metrics),
             "main_metric": self.main_metric,
             "max_length": self.max_length,
@@ -154,14 +192,15 @@ class Task:
         """All metrics, and "combined_score" if that is the main one.
 
         Args:
-            labels: (n,) class indices or floats.
-            predictions: (n,) class indices or floats.
+            labels: (n,) class indices or floats; (n, labels) of 0 and 1 for multi-label.
+            predictions: of the same shape, as `answers` gives them.
 
         Raises:
             InputError: the two differ in shape, or there is nothing to score.
         """
         gold, predicted = np.asarray(labels), np.asarray(predictions)
-        if gold.ndim != 1 or gold.shape != predicted.shape or not len(gold):
+        dimensions = 2 if self.kind == "multi-label" else 1
+        if gold.ndim != dimensions or gold.shape != predicted.shape or not len(gold):
             raise InputError(
                 f"task {self.name!r}: cannot score predictions of shape {predicted.shape} against labels of shape "
                 f"{gold.shape}; give one prediction a label, and at least one"
@@ -172,7 +211,7 @@ class Task:
     def take(self, *, train_rows: int | None = None, dev_rows: int | None = None, seed: int) -> Task:
         """The same task with fewer rows, in the order of the data; the test splits stay whole.
 
-        Draws are stratified by label for classification, and nested: with the same seed, a smaller draw is a subset of
+        Draws are stratified by label for classification and multiple choice, and nested: with the same seed, a smaller draw is a subset of
         a larger one. Asking for more rows than there are keeps all.
 
         Args:
@@ -192,7 +231,7 @@ class Task:
             if rows < 1:
                 raise InputError(f"{split}_rows={rows}: draw at least one row")
             data = splits[split]
-            classes = data["label"][:] if self.kind == "classification" else None
+            classes = data["label"][:] if self.kind in ("classification", "multiple-choice") else None
             splits[split] = data.select(draw_rows(classes, len(data), rows=rows, seed=(seed, stream)))
         return replace(self, splits=splits)
 
@@ -202,7 +241,9 @@ class Task:
         Raises:
             InputError: the file cannot be used, or has a label that this task does not know.
         """
-        rows = read_labelled(path, text=self.text, label=self.label, names=self.labels)
+        rows = read_labelled(
+            path, text=self.text, label=self.label, names=self.labels, kind=self.kind, choices=self.choices
+        )
         return replace(self, splits={**self.splits, split: rows})
 
     def fingerprint(self) -> str:
@@ -224,23 +265,31 @@ class _Description(BaseModel):
     text: tuple[str, ...]
     label: str
     labels: tuple[str, ...]
+    choices: tuple[str, ...] = ()
     metrics: tuple[str, ...]
     main_metric: str
     max_length: int
 
 
 def _contradictions(task: Task) -> list[str]:
-    columns = [*TEXTS[: len(task.text)], "label"]
+    columns = column_names(texts=len(task.text), kind=task.kind)
+    chooses = task.kind == "multiple-choice"
     checks = {
         f"kind {task.kind!r} is not one of {', '.join(KINDS)}": task.kind in KINDS,
         f"text names {len(task.text)} columns, not one or two": 1 <= len(task.text) <= len(TEXTS),
         "classification needs two labels or more": task.kind != "classification" or len(task.labels) > 1,
+        "multi-label needs at least one label": task.kind != "multi-label" or bool(task.labels),
+        "multiple choice needs two choices or more, named by labels, and one text": not chooses
+        or (len(task.choices) == len(task.labels) > 1 and len(task.text) == 1),
+        f"choices {', '.join(task.choices)} are for multiple choice": chooses or not task.choices,
+        "subset_accuracy is of multi-label tasks": "subset_accuracy" not in task.metrics or task.kind == "multi-label",
         "regression has no labels": task.kind != "regression" or not task.labels,
         "two labels share a name": len(set(task.labels)) == len(task.labels),
         f"metrics {', '.join(task.metrics) or 'none'}: valid are {', '.join(METRICS)}": (
             bool(task.metrics) and set(task.metrics) <= set(METRICS)
         ),
-        f"f1 is of two classes, not of {len(task.labels)}": "f1" not in task.metrics or len(task.labels) == 2,
+        f"f1 is of two classes, not of {len(task.labels)}": "f1" not in task.metrics
+        or (len(task.labels) == 2 and task.kind == "classification"),
         f"main_metric {task.main_metric!r} is neither one of the metrics nor {COMBINED!r}": (
             task.main_metric in (*task.metrics, COMBINED)
         ),

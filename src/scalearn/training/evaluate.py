@@ -38,9 +38,6 @@ def evaluate(
             f"task {task.name!r} has labels {list(task.labels)} ({task.kind}), the model was trained for "
             f"{list(model.task.labels)} ({model.task.kind}): give rows of the task it was trained for"
         )
-    rows = task.splits[split]
-    columns = {key: list(rows[key]) for key in rows.column_names if key != "label"}
-    logits = model.logits(model.encode(columns), batch_size=batch_size, precision=precision)
-    labels = torch.tensor(list(rows["label"]))
-    predictions = logits.squeeze(-1) if task.kind == "regression" else logits.argmax(dim=-1)
-    return {"loss": float(model.head.loss(logits, labels)), **task.score(labels.numpy(), predictions.numpy())}
+    labels = torch.tensor(task.splits[split]["label"][:])
+    logits = model.logits(model.rows_of(task, split), batch_size=batch_size, precision=precision)
+    return {"loss": float(model.head.loss(logits, labels)), **task.score(labels.numpy(), task.answers(logits))}

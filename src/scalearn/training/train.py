@@ -22,12 +22,13 @@ from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_callback import PrinterCallback
 
 from scalearn.atomic import refuse_existing, replace_folder, writable, write_text
-from scalearn.encoding import collator
+from scalearn.encoding import collator, row_length
 from scalearn.errors import InputError
 from scalearn.methods import Protocol, Recipe, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, attention_for, resolve
 from scalearn.saved import refer
+from scalearn.similarity import can_embed, embed_task
 from scalearn.sources import check_name
 from scalearn.tasks import Task
 from scalearn.training.evaluate import evaluate
@@ -136,7 +137,8 @@ def train(
             facts = {"metrics": metrics, "provenance": provenance}
             model.write_into(finished, folder=folder, include_sources=include_sources, extra=facts)
             if model.makes_source:
-                source = model.to_source(name=name, metrics=metrics, provenance=provenance)
+                embedding = embed_task(model.task) if can_embed() else ()
+                source = model.to_source(name=name, metrics=metrics, provenance=provenance, embedding=embedding)
                 source.write_into(finished)
             if (logs := work / "checkpoints" / "runs").is_dir():  # what report_to wrote
                 logs.rename(finished / "logs")
@@ -212,15 +214,8 @@ def _fit(
     """Trains `model` and leaves it with the weights of its best checkpoint."""
     task = model.task
 
-    def rows(split: str) -> list[dict[str, Any]]:
-        data = task.splits[split]
-        texts = {key: list(data[key]) for key in data.column_names if key != "label"}
-        return model.encode(texts, list(data["label"]))
-
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        logits = np.asarray(prediction.predictions)
-        answers = logits.squeeze(-1) if task.kind == "regression" else logits.argmax(axis=-1)
-        return task.score(np.asarray(prediction.label_ids), answers)
+        return task.score(np.asarray(prediction.label_ids), task.answers(np.asarray(prediction.predictions)))
 
     use_bf16 = resolve(precision, model.device) == "bf16"
     model.backbone_dropout = recipe.backbone_dropout
@@ -252,8 +247,8 @@ def _fit(
     trainer = TransferTrainer(
         model=model,
         args=arguments,
-        train_dataset=rows("train"),
-        eval_dataset=sorted(rows("dev"), key=lambda row: len(row["input_ids"])),  # little of a batch is padding
+        train_dataset=model.rows_of(task, "train"),
+        eval_dataset=sorted(model.rows_of(task, "dev"), key=row_length),  # little of a batch is padding
         data_collator=collator(model.need_tokenizer()),
         compute_metrics=compute_metrics,
         callbacks=callbacks,

@@ -12,16 +12,18 @@ from torch import Tensor
 from transformers import Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
-from scalearn.methods import Recipe
-from scalearn.model import TransferModel
+from scalearn.adapted import AdaptedModel
+from scalearn.deltas import MaskScores
+from scalearn.encoding import row_length
+from scalearn.methods import Optimisation
 from scalearn.saved import WEIGHTS
 from scalearn.training.buckets import LengthBucketSampler
 
 
 class TransferTrainer(Trainer):
-    """A `Trainer` whose checkpoints hold the trained tensors of a `TransferModel`, not its backbone and sources."""
+    """A `Trainer` whose checkpoints hold the trained tensors of a model, not its backbone and sources."""
 
-    model: TransferModel
+    model: AdaptedModel
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
@@ -38,17 +40,23 @@ class TransferTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthBucketSampler:
         rows = train_dataset if train_dataset is not None else self.train_dataset
-        lengths = [len(row["input_ids"]) for row in rows]
+        lengths = [row_length(row) for row in rows]
         return LengthBucketSampler(lengths, batch_size=self._train_batch_size, seed=self.args.seed)
 
 
-def optimizer_for(model: TransferModel, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW with one learning rate for the head and one for everything else that is trained."""
-    head = {id(p) for p in model.head.parameters()}
+def optimizer_for(model: AdaptedModel, recipe: Optimisation) -> torch.optim.AdamW:
+    """AdamW with a learning rate each for heads, mask scores, and everything else that is trained."""
+    masks = {id(p) for m in model.modules() if isinstance(m, MaskScores) for p in m.parameters()}
+    heads = {id(p) for head in model.heads_by_task().values() for p in head.parameters()}
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trained if id(p) not in head], "lr": recipe.learning_rate},
-        {"params": [p for p in trained if id(p) in head], "lr": recipe.head_learning_rate},
+        {"params": [p for p in trained if id(p) not in heads | masks], "lr": recipe.learning_rate},
+        {"params": [p for p in trained if id(p) in heads], "lr": recipe.head_learning_rate},
+        {
+            "params": [p for p in trained if id(p) in masks],
+            "lr": recipe.mask_learning_rate or recipe.learning_rate,
+            "weight_decay": recipe.mask_weight_decay,
+        },
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], betas=(0.9, 0.999), eps=1e-8, weight_decay=recipe.weight_decay

@@ -1,0 +1,211 @@
+"""What models of one task and of several have in common: a backbone, the deltas of a method, and what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+
+from scalearn import sites
+from scalearn.backbones import Backbone
+from scalearn.encoding import Features, batches, encode
+from scalearn.errors import InputError
+from scalearn.heads import Head
+from scalearn.methods import Method, Setting
+from scalearn.precision import Precision, attention_for, autocast
+from scalearn.sites import Placement
+from scalearn.sources import BackboneReference
+from scalearn.tasks import Task
+
+
+class Answer(NamedTuple):
+    """What a head makes of a batch."""
+
+    logits: Tensor
+    """(B, outputs), or (B, C) for multiple choice."""
+    hidden_states: tuple[Tensor, ...] | None
+    """L + 1 of (B, S, d), or of (B * C, S, d)."""
+
+
+class AdaptedModel(nn.Module):
+    """A backbone, frozen unless the method trains it, with the deltas of a method attached.
+
+    Args:
+        backbone: loaded, without deltas; it is taken over, not copied.
+        method: what is trained.
+        setting: what the method is built for.
+    """
+
+    def __init__(self, backbone: Backbone, *, method: Method, setting: Setting) -> None:
+        super().__init__()
+        self.method = method
+        self.sources = tuple(setting.sources)
+        self.reference = BackboneReference.of(backbone)
+        self.tokenizer = backbone.tokenizer
+        self.pooling = backbone.pooling
+        self.backbone = backbone.model
+        self.backbone.requires_grad_(method.trains_backbone)
+        self.backbone_dropout = True
+        if sites.attached(self.backbone):
+            raise InputError(
+                f"{backbone.name} carries deltas already: load it anew, or call scalearn.sites.detach on it"
+            )
+        sites.attach(self.backbone, method.build(setting))
+
+    def heads_by_task(self) -> Mapping[str, Head]:
+        """Every head, by the name of its task."""
+        raise NotImplementedError
+
+    # ---- computation
+
+    def answer(self, head: Head, batch: Mapping[str, Tensor], *, output_hidden_states: bool = False) -> Answer:
+        """A head's logits and, where asked for, the hidden states.
+
+        Args:
+            head: of the task.
+            batch: ``input_ids`` (B, S), or (B, C, S) where each row is a multiple choice; ``attention_mask`` and
+                ``token_type_ids`` of the same shape, where there are any.
+            output_hidden_states: also return them.
+        """
+        shape = batch["input_ids"].shape
+        flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
+        encoded: BaseModelOutput = self.backbone(**flat, output_hidden_states=output_hidden_states)
+        logits = head(encoded.last_hidden_state, flat.get("attention_mask"))
+        return Answer(logits if len(shape) == 2 else logits.view(shape[:2]), encoded.hidden_states)
+
+    def computed(
+        self, head: Head, batch: Mapping[str, Tensor | None], labels: Tensor | None, *, output_hidden_states: bool
+    ) -> SequenceClassifierOutput:
+        """As `answer`, with the loss where there are labels: in training including the method's penalty."""
+        given = {key: tokens for key, tokens in batch.items() if tokens is not None}
+        answer = self.answer(head, given, output_hidden_states=output_hidden_states)
+        loss = None if labels is None else head.loss(answer.logits, labels)
+        if loss is not None and self.training:
+            loss = loss + self.penalty()
+        return SequenceClassifierOutput(loss=loss, logits=answer.logits, hidden_states=answer.hidden_states)
+
+    def penalty(self) -> Tensor | float:
+        """What the method adds to the training loss."""
+        return self.method.penalty(self.deltas)
+
+    @property
+    def placement(self) -> Placement:
+        """The deltas by site; empty for full fine-tuning and a plain head."""
+        return sites.attached(self.backbone)
+
+    @property
+    def deltas(self) -> list[nn.Module]:
+        """All deltas, site by site, first layer first."""
+        return [delta for layers in self.placement.values() for delta in layers]
+
+    def train(self, mode: bool = True) -> AdaptedModel:
+        """As `nn.Module.train`; with ``backbone_dropout = False`` the backbone itself stays without dropout."""
+        super().train(mode)
+        if mode and not self.backbone_dropout:
+            self.backbone.eval()
+            for delta in self.deltas:
+                delta.train()
+            for module in self.backbone.modules():
+                if isinstance(module, GradientCheckpointingLayer):
+                    module.training = True  # the flag of the layer itself only decides about checkpointing
+        return self
+
+    def activation_checkpointing_enable(self, **options: Any) -> None:
+        """Trades computation for memory in the backbone; `transformers.Trainer` calls it by this name."""
+        self.backbone.activation_checkpointing_enable(**options)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = next(self.backbone.parameters()).device
+        return device
+
+    def need_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The backbone's tokenizer.
+
+        Raises:
+            InputError: the model was built without one.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                "this model was built without a tokenizer: give one in its Backbone, or pass token ids to forward"
+            )
+        return self.tokenizer
+
+    def encode_for(self, task: Task, texts: Mapping[str, Sequence[Any]], labels: Any = None) -> list[Features]:
+        """Tokenises the text columns of a task; see `scalearn.encoding.encode`."""
+        return encode(self.need_tokenizer(), texts, max_length=task.max_length, labels=labels)
+
+    def rows_of(self, task: Task, split: str) -> list[Features]:
+        """A split of a task, tokenised, with labels."""
+        data = task.splits[split]
+        texts = {key: list(data[key]) for key in data.column_names if key != "label"}
+        return self.encode_for(task, texts, list(data["label"]))
+
+    @torch.no_grad()
+    def logits_of(
+        self, head: Head, rows: Sequence[Features], *, batch_size: int = 64, precision: Precision = "auto"
+    ) -> Tensor:
+        """Logits in float32 of tokenised rows, in their order, in evaluation mode: (N, outputs), or (N, C)."""
+        was_training = self.training
+        self.eval()
+        self.backbone.set_attn_implementation(attention_for(training=False, precision=precision, device=self.device))
+        result: Tensor | None = None
+        try:
+            for positions, batch in batches(self.need_tokenizer(), rows, batch_size=batch_size):
+                batch.pop("labels", None)
+                with autocast(precision, self.device):
+                    logits = self.answer(head, {key: value.to(self.device) for key, value in batch.items()}).logits
+                if result is None:
+                    result = torch.empty(len(rows), logits.shape[1])
+                result[positions] = logits.float().cpu()
+        finally:
+            self.train(was_training)
+        return torch.empty(0, head.out.out_features) if result is None else result
+
+    # ---- what was trained
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The method's own tensors by name: all that is trained and all parameters of deltas, shared ones once."""
+        own = {id(p) for delta in self.deltas for p in delta.parameters()}
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad or id(p) in own}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Sets the method's own tensors.
+
+        Raises:
+            InputError: names or shapes differ from this model's; all differences are named.
+        """
+        own = self.trained_state()
+        faults = [f"{name} is missing" for name in own.keys() - state.keys()]
+        faults += [f"{name} is unknown" for name in state.keys() - own.keys()]
+        faults += [
+            f"{name} has shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own.keys() & state.keys()
+            if state[name].shape != own[name].shape
+        ]
+        if faults:
+            raise InputError(f"the weights do not fit method {self.method.name!r}: {'; '.join(sorted(faults))}")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Trained parameters: of the ``method`` (deltas or backbone), of the ``head`` (all heads), in ``total``."""
+        total = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        head = sum(p.numel() for one in self.heads_by_task().values() for p in one.parameters() if p.requires_grad)
+        return {"method": total - head, "head": head, "total": total}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draws from a generator of its own, leaving the global one as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

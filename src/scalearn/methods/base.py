@@ -1,0 +1,198 @@
+"""What a method is: options, what it builds on a backbone, and the hyper-parameters it is trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from scalearn.deltas import TaskSwitch
+from scalearn.errors import InputError, faults
+from scalearn.sites import Placement, Shape
+from scalearn.sources import Source
+
+Stage = Literal["single", "joint", "transfer"]
+
+
+class Frozen(BaseModel):
+    """A value: typed, immutable, refusing unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_Model = TypeVar("_Model", bound=Frozen)
+
+
+class Optimisation(Frozen):
+    """AdamW with linear decay to 0, gradients clipped at 1: what the recipes of all stages share."""
+
+    learning_rate: float = Field(gt=0)
+    """Of the deltas, or of the whole backbone in full fine-tuning."""
+    head_learning_rate: float = Field(gt=0)
+    """Of the heads. The published protocol has one rate for both."""
+    mask_learning_rate: float | None = Field(None, gt=0)
+    """Of ProPETL's mask scores; None is `learning_rate`."""
+    mask_weight_decay: float = Field(0.0, ge=0)
+    """Of ProPETL's mask scores."""
+    patience: int = Field(5, gt=0)
+    """Stop after so many evaluations without a better dev score."""
+    batch_size: int = Field(32, gt=0)
+    """Rows per step."""
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_fraction: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps in which the rate rises from 0."""
+    backbone_dropout: bool = True
+    """Whether the backbone's own dropout acts in training, as published; without it a CPU trains 1.5 times as fast."""
+
+
+class Recipe(Optimisation):
+    """How long and how fast to train on one task."""
+
+    epochs: int = Field(30, gt=0)
+    """At most so many passes over the training rows."""
+    select: Literal["loss", "metric"] = "loss"
+    """The best checkpoint is the one of lowest dev loss (published) or of highest main dev metric."""
+
+
+class JointRecipe(Optimisation):
+    """How long and how fast to train on several tasks at once; the best checkpoint has the lowest mean dev loss."""
+
+    steps: int = Field(375_000, gt=0)
+    """At most so many batches, of one task each."""
+    evaluate_every: int = Field(7_500, gt=0)
+    """Steps between evaluations of all tasks."""
+    temperature: float = Field(1.0, gt=0)
+    """A task is drawn in proportion to size^(1 / temperature)."""
+    cap: int | None = Field(None, gt=0)
+    """A task counts as no more rows than this when it is drawn; None is no cap."""
+
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Optimisation)
+
+
+def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
+    """The recipe with some fields replaced.
+
+    Raises:
+        InputError: a field is unknown or out of range; all such fields are named.
+    """
+    return validated(type(recipe), {**recipe.model_dump(), **changes}, what="recipe")
+
+
+def validated(kind: type[_Model], values: Mapping[str, Any], *, what: str) -> _Model:
+    """A `kind` with these values.
+
+    Raises:
+        InputError: a value is unknown or out of range; all such values are named.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        valid = ", ".join(kind.model_fields) or "none"
+        raise InputError(f"{what}: {faults(error)}; valid options are {valid}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a method is built for."""
+
+    shape: Shape
+    """Of the backbone."""
+    sources: Sequence[Source] = ()
+    """Those to combine, in order; empty but for transfer methods."""
+    switch: TaskSwitch | None = None
+    """The tasks, and which of them is computed; only for joint methods."""
+
+    @property
+    def tasks(self) -> TaskSwitch:
+        """The switch of a joint method."""
+        if self.switch is None:
+            raise InputError(
+                "this method learns several tasks at once: give it at least two (scalearn joint TASK TASK)"
+            )
+        return self.switch
+
+
+class Evidence(Protocol):
+    """What a method may look at before it is built: see `scalearn.selection`."""
+
+    @property
+    def count(self) -> int:
+        """T, the number of sources."""
+
+    def error(self, omega: NDArray[np.float64]) -> float:
+        """Cross-validated loss of a linear model on the features of training rows under omega (T,); lower is better."""
+
+    def similarities(self) -> list[float]:
+        """Mean cosine similarity of the target's texts to each source's, T numbers."""
+
+    def own(self) -> list[bool]:
+        """Which of the T sources were trained on the target task itself."""
+
+
+class Method(Frozen):
+    """What is trained on top of a pretrained backbone."""
+
+    stage: ClassVar[Stage] = "single"
+    """``single`` trains on one task, ``joint`` on several at once, ``transfer`` combines frozen sources."""
+    trains_backbone: ClassVar[bool] = False
+    """Whether the backbone's own weights are trained."""
+    gives_source: ClassVar[bool] = False
+    """Whether what was trained can be combined by transfer methods."""
+    reference: ClassVar[str] = ""
+    """Where it was published."""
+
+    @property
+    def name(self) -> str:
+        """The name of this method, with these options, in the registry."""
+        raise TypeError(f"{type(self).__name__} has no name: use one of scalearn.methods.REGISTRY")
+
+    def prepare(self, evidence: Evidence) -> Method:
+        """This method with the options that depend on the data filled in; called once, before `build`."""
+        return self
+
+    def build(self, setting: Setting) -> Placement:
+        """The deltas by site; empty where nothing is added to the backbone."""
+        return {}
+
+    def penalty(self, deltas: Sequence[nn.Module]) -> Tensor | float:
+        """What is added to the training loss."""
+        return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of the registry."""
+
+    method: Method
+    """The method with the published options."""
+    published: Optimisation
+    """The published hyper-parameters (the paper's appendix and code)."""
+    default: Optimisation
+    """What this library uses unless told otherwise."""
+
+
+def published(learning_rate: float, patience: int = 5, **others: Any) -> Recipe:
+    """The published protocol has one rate for deltas and head."""
+    return Recipe(learning_rate=learning_rate, head_learning_rate=learning_rate, patience=patience, **others)
+
+
+def default(
+    learning_rate: float, head_learning_rate: float, *, backbone_dropout: bool = False, **others: Any
+) -> Recipe:
+    """What suits a few hundred rows on a CPU."""
+    return Recipe(
+        learning_rate=learning_rate,
+        head_learning_rate=head_learning_rate,
+        epochs=30,
+        patience=10,  # an epoch of a small target is a few steps
+        batch_size=16,
+        backbone_dropout=backbone_dropout,
+        select="metric",
+        **others,
+    )

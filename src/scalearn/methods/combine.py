@@ -1,0 +1,88 @@
+"""The step that transfer methods share: from sources to one fused delta per site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from torch import nn
+
+from scalearn.deltas import Bottleneck, FixedOmega, Lora, Omega, ScaledLoras, ScaledSources
+from scalearn.deltas.soup import average
+from scalearn.errors import InputError
+from scalearn.sites import LAYER, Placement
+from scalearn.sources import Source
+
+
+def placements(sources: Sequence[Source]) -> dict[str, list[Sequence[nn.Module]]]:
+    """Site to the sources' deltas there: per layer, one of each source.
+
+    Raises:
+        InputError: the sources do not act at the same sites.
+    """
+    built = [source.deltas() for source in sources]
+    sites = [", ".join(sorted(placement)) for placement in built]
+    if len(set(sites)) > 1:
+        where = "; ".join(f"{source.name!r} on {site}" for source, site in zip(sources, sites, strict=True))
+        raise InputError(
+            f"sources act at different places ({where}): combine only sources of one method with the same modules "
+            "(--only, --exclude)"
+        )
+    return {site: list(zip(*(placement[site] for placement in built), strict=True)) for site in built[0]}
+
+
+def scaled(sources: Sequence[Source], omega: Callable[[int], Omega | FixedOmega], *, shared: bool = False) -> Placement:
+    """The sources scaled by omega and summed, at each of their sites.
+
+    Args:
+        sources: T of them.
+        omega: makes the coefficients of a site of so many outputs.
+        shared: one omega for all layers of a site.
+    """
+    combined = {}
+    for site, layers in placements(sources).items():
+        width = _outputs(layers[0][0])
+        omegas = [omega(width)] * len(layers) if shared else [omega(width) for _ in layers]
+        combined[site] = [_fused(own, one) for own, one in zip(layers, omegas, strict=True)]
+    return combined
+
+
+def averaged(sources: Sequence[Source], weights: Sequence[float]) -> Placement:
+    """One delta per site with the weighted average of the sources' weights.
+
+    Raises:
+        InputError: two sources are of unequal shape.
+    """
+    sizes = {source.name: source.size() for source in sources}
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{name!r} ({size})" for name, size in sizes.items())
+        raise InputError(
+            f"a soup averages weights, so its sources must be of one shape, but there are {found}: leave some out "
+            "(--only, --exclude), or combine their outputs (scalearn, uniform-average)"
+        )
+    one = FixedOmega([1.0])
+    return {
+        site: [_fused([average(own, weights)], one) for own in layers] for site, layers in placements(sources).items()
+    }
+
+
+def _fused(deltas: Sequence[nn.Module], omega: Omega | FixedOmega) -> nn.Module:
+    if isinstance(deltas[0], Lora):
+        return ScaledLoras(cast(Sequence[Lora], deltas), omega)
+    return ScaledSources(cast(Sequence[Bottleneck], deltas), omega)
+
+
+def _outputs(delta: nn.Module) -> int:
+    return int(cast(Bottleneck | Lora, delta).up.weight.shape[0])
+
+
+def only_layers(sources: Sequence[Source], *, why: str) -> list[Sequence[Bottleneck]]:
+    """Per layer, the bottlenecks of all sources.
+
+    Raises:
+        InputError: a source acts elsewhere than on layer outputs; `why` begins the message.
+    """
+    found = placements(sources)
+    if set(found) != {LAYER}:
+        raise InputError(f"{why}, but {sources[0].name!r} acts on {', '.join(found)}: give adapter sources")
+    return [cast(Sequence[Bottleneck], layer) for layer in found[LAYER]]

@@ -1,0 +1,58 @@
+"""The registry: every method by name."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal
+
+from scalearn.errors import InputError
+from scalearn.methods import joint, single, transfer
+from scalearn.methods.base import Entry, JointRecipe, Method, Optimisation, Recipe, Stage, validated
+
+Protocol = Literal["default", "published"]
+
+REGISTRY: dict[str, Entry] = {
+    entry.method.name: entry for entry in (*single.ENTRIES, *joint.ENTRIES, *transfer.ENTRIES)
+}
+
+
+def method_from_name(name: str, /, *, stage: Stage | None = None, **options: Any) -> Method:
+    """The method called `name` with its published options, but for those given.
+
+    Args:
+        name: in `REGISTRY`.
+        stage: refuse methods of another stage.
+        options: fields of the method.
+
+    Raises:
+        InputError: there is no such method, or an option is unknown or out of range; all such options are named.
+    """
+    valid = [known for known, entry in REGISTRY.items() if stage in (None, entry.method.stage)]
+    if name not in valid:
+        near = difflib.get_close_matches(name, valid, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        of_stage = f" of stage {stage!r}" if stage else ""
+        raise InputError(f"there is no method {name!r}{of_stage}{hint}; there are {', '.join(valid)}")
+    base = REGISTRY[name].method
+    return validated(type(base), {**base.model_dump(), **options}, what=f"method {name!r}")
+
+
+def _recipe(method: Method, protocol: Protocol) -> Optimisation:
+    entry = REGISTRY[method.name]
+    return entry.published if protocol == "published" else entry.default
+
+
+def recipe_for(method: Method, protocol: Protocol = "default") -> Recipe:
+    """The hyper-parameters of a single-task or transfer method under a protocol."""
+    recipe = _recipe(method, protocol)
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"method {method.name!r} learns several tasks at once: use scalearn joint (train_joint)")
+    return recipe
+
+
+def joint_recipe_for(method: Method, protocol: Protocol = "default") -> JointRecipe:
+    """The hyper-parameters of a joint method under a protocol."""
+    recipe = _recipe(method, protocol)
+    if not isinstance(recipe, JointRecipe):
+        raise InputError(f"method {method.name!r} learns one task: use scalearn train or transfer (train)")
+    return recipe

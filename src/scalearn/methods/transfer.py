@@ -1,0 +1,304 @@
+"""Transfer methods: frozen sources, combined for a target task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from scalearn import deltas as d
+from scalearn.deltas import Constraint, FixedOmega, Omega
+from scalearn.errors import InputError
+from scalearn.methods.base import Entry, Evidence, Method, Setting, default, published
+from scalearn.methods.combine import averaged, only_layers, scaled
+from scalearn.sites import LAYER, Placement
+
+
+class Transfer(Method):
+    """A method that combines sources."""
+
+    stage: ClassVar = "transfer"
+
+
+class ScaLearn(Transfer):
+    """Learned scaling of frozen sources (`scalearn.deltas.ScaledSources`)."""
+
+    reference: ClassVar[str] = "Frohmann et al., Findings of ACL 2024"
+
+    uniform: bool = False
+    """One coefficient per source instead of one per source and dimension."""
+    shared: bool = False
+    """One omega for all layers: the "++" variants."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout on omega. None is the published choice: 0.3, but 0 for Uniform++ and under a constraint."""
+    init_scale: float = 2.0
+    """Omega starts at init_scale / T."""
+    constraint: Constraint = "none"
+    """``mean`` or ``softmax`` over sources, as in the paper's ablation."""
+    regularisation: float = Field(0.0, ge=0)
+    """Lambda, the factor of the omega regulariser in the loss."""
+
+    @property
+    def name(self) -> str:
+        """``scalearn``, ``scalearn-uniform``, ``scalearn++`` or ``scalearn-uniform++``."""
+        return "scalearn" + ("-uniform" if self.uniform else "") + ("++" if self.shared else "")
+
+    @property
+    def omega_dropout(self) -> float:
+        """The dropout on omega with None resolved."""
+        if self.dropout is not None:
+            return self.dropout
+        return 0.0 if (self.uniform and self.shared) or self.constraint != "none" else 0.3
+
+    def build(self, setting: Setting) -> Placement:
+        """The fused sources, scaled by an omega per layer or one for all."""
+
+        def omega(outputs: int) -> Omega:
+            return Omega(
+                sources=len(setting.sources),
+                width=1 if self.uniform else outputs,
+                init_scale=self.init_scale,
+                dropout=self.omega_dropout,
+                constraint=self.constraint,
+            )
+
+        return scaled(setting.sources, omega, shared=self.shared)
+
+    def penalty(self, deltas: Sequence[nn.Module]) -> Tensor | float:
+        """Lambda times the omega regulariser, summed over layers."""
+        if not self.regularisation:
+            return 0.0
+        omegas = [delta.omega for delta in deltas if isinstance(delta, d.ScaledSources | d.ScaledLoras)]
+        return self.regularisation * sum(omega.penalty() for omega in omegas if isinstance(omega, Omega))
+
+
+class Probing(Transfer):
+    """Sources scaled by constants; only a head is trained."""
+
+    reference: ClassVar[str] = "Frohmann et al., Findings of ACL 2024, section 3"
+
+    omega: tuple[float, ...]
+    """One constant per source, in the order of the shelf."""
+
+    @property
+    def name(self) -> str:
+        """``probing``."""
+        return "probing"
+
+    def build(self, setting: Setting) -> Placement:
+        """The fused sources, scaled by the constants."""
+        if len(self.omega) != len(setting.sources):
+            raise InputError(
+                f"{len(self.omega)} coefficients for {len(setting.sources)} sources: give one for each (omega=...)"
+            )
+        return scaled(setting.sources, lambda _: FixedOmega(self.omega))
+
+
+class UniformAverage(Transfer):
+    """The mean of all sources' outputs: a baseline that any claim must beat."""
+
+    reference: ClassVar[str] = "baseline"
+
+    @property
+    def name(self) -> str:
+        """``uniform-average``."""
+        return "uniform-average"
+
+    def build(self, setting: Setting) -> Placement:
+        """The fused sources, each scaled by 1 / T."""
+        count = len(setting.sources)
+        return scaled(setting.sources, lambda _: FixedOmega([1 / count] * count))
+
+
+class BestSource(Transfer):
+    """The one source whose frozen features suit the target's training rows best: the other trivial baseline."""
+
+    reference: ClassVar[str] = "baseline"
+
+    chosen: int | None = Field(None, ge=0)
+    """Its place on the shelf; None tries all."""
+
+    @property
+    def name(self) -> str:
+        """``best-source``."""
+        return "best-source"
+
+    def prepare(self, evidence: Evidence) -> BestSource:
+        """Tries one source at a time and keeps the one of lowest error."""
+        if self.chosen is not None:
+            return self
+        errors = [evidence.error(alone) for alone in np.eye(evidence.count)]
+        return BestSource(chosen=int(np.argmin(errors)))
+
+    def build(self, setting: Setting) -> Placement:
+        """That source alone."""
+        if self.chosen is None or self.chosen >= len(setting.sources):
+            raise InputError(
+                f"best-source has chosen {self.chosen} of {len(setting.sources)} sources: give a task with training "
+                "rows, so that it can choose, or chosen=..."
+            )
+        return scaled([setting.sources[self.chosen]], lambda _: FixedOmega([1.0]))
+
+
+class LoraHub(Transfer):
+    """One coefficient per source, found without gradients (COBYQA), then a head is trained.
+
+    The search minimises the error of a linear model on the frozen features plus `regularisation` times the mean
+    absolute coefficient, over coefficients in [-bound, bound], starting from 0, as LoraHub does with its own language
+    model loss.
+    """
+
+    reference: ClassVar[str] = "after Huang et al., COLM 2024"
+
+    omega: tuple[float, ...] = ()
+    """The coefficients; empty until they are searched."""
+    evaluations: int = Field(40, gt=0)
+    """How many settings of the coefficients may be tried."""
+    bound: float = Field(1.5, gt=0)
+    """Largest absolute coefficient."""
+    regularisation: float = Field(0.05, ge=0)
+    """Weight of the mean absolute coefficient in what is minimised."""
+
+    @property
+    def name(self) -> str:
+        """``lorahub``."""
+        return "lorahub"
+
+    def prepare(self, evidence: Evidence) -> LoraHub:
+        """Searches the coefficients."""
+        if self.omega:
+            return self
+        count = evidence.count
+        tried: list[tuple[float, tuple[float, ...]]] = []
+
+        def objective(omega: np.ndarray) -> float:
+            value = evidence.error(omega) + self.regularisation * float(np.abs(omega).mean())
+            tried.append((value, tuple(float(c) for c in omega)))
+            return value
+
+        minimize(
+            objective,
+            np.zeros(count),
+            method="COBYQA",
+            bounds=[(-self.bound, self.bound)] * count,
+            options={"maxfev": self.evaluations, "initial_tr_radius": self.bound / 3},
+        )
+        return self.model_copy(update={"omega": min(tried)[1]})
+
+    def build(self, setting: Setting) -> Placement:
+        """The fused sources, scaled by what was found."""
+        if len(self.omega) != len(setting.sources):
+            raise InputError(
+                f"lorahub has {len(self.omega)} coefficients for {len(setting.sources)} sources: give a task with "
+                "training rows, so that it can search them, or omega=..."
+            )
+        return scaled(setting.sources, lambda _: FixedOmega(self.omega))
+
+
+class AdapterSoup(Transfer):
+    """The sources' weights, averaged by the similarity of their texts to the target's; only a head is trained."""
+
+    reference: ClassVar[str] = "Chronopoulou et al., Findings of EACL 2023"
+
+    top_k: int | None = Field(5, gt=0)
+    """How many of the most similar sources enter; None is all."""
+    include_target: bool = True
+    """Whether a source that was trained on the target task itself may enter, as published."""
+    weights: tuple[float, ...] = ()
+    """One per source, summing to 1; empty until they are computed from similarities."""
+
+    @property
+    def name(self) -> str:
+        """``adaptersoup``."""
+        return "adaptersoup"
+
+    def prepare(self, evidence: Evidence) -> AdapterSoup:
+        """Weighs the sources by similarity."""
+        if self.weights:
+            return self
+        similarities = np.array(evidence.similarities())
+        allowed = np.array([self.include_target or not own for own in evidence.own()])
+        return self.model_copy(update={"weights": soup_weights(similarities, allowed=allowed, top_k=self.top_k)})
+
+    def build(self, setting: Setting) -> Placement:
+        """The averaged adapter."""
+        if len(self.weights) != len(setting.sources):
+            raise InputError(
+                f"adaptersoup has {len(self.weights)} weights for {len(setting.sources)} sources: give a task with "
+                "training rows, so that similarities can be computed, or weights=..."
+            )
+        chosen = [(source, weight) for source, weight in zip(setting.sources, self.weights, strict=True) if weight]
+        return averaged([source for source, _ in chosen], [weight for _, weight in chosen])
+
+
+def soup_weights(similarities: np.ndarray, *, allowed: np.ndarray, top_k: int | None) -> tuple[float, ...]:
+    """Similarities (T,) of the `top_k` most similar sources among those allowed, normalised to sum 1; 0 elsewhere.
+
+    Raises:
+        InputError: no source that is allowed is similar at all.
+    """
+    kept = np.where(allowed, np.maximum(similarities, 0.0), 0.0)
+    if top_k is not None:
+        kept[np.argsort(-kept, kind="stable")[top_k:]] = 0.0
+    if not kept.any():
+        raise InputError("no source's texts are similar to the target's: give other sources, or weights=...")
+    return tuple(float(value) for value in kept / kept.sum())
+
+
+class AdapterFusion(Transfer):
+    """Attention over the sources' outputs in every layer (`scalearn.deltas.AdapterFusion`)."""
+
+    reference: ClassVar[str] = "Pfeiffer et al., EACL 2021"
+
+    value: bool = True
+    """Whether there is a value matrix; the published variant without is called static."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """On the attention scores."""
+    regularisation: float = Field(0.01, ge=0)
+    """Weight of the value matrices' distance from the identity in the loss."""
+
+    @property
+    def name(self) -> str:
+        """``adapterfusion``."""
+        return "adapterfusion"
+
+    def build(self, setting: Setting) -> Placement:
+        """A fusion of all sources per layer."""
+        layers = only_layers(setting.sources, why="AdapterFusion reads the outputs of bottlenecks")
+        width = setting.shape.width
+        return {LAYER: [d.AdapterFusion(own, width=width, value=self.value, dropout=self.dropout) for own in layers]}
+
+    def penalty(self, deltas: Sequence[nn.Module]) -> Tensor | float:
+        """The regulariser of the value matrices, summed over layers."""
+        if not self.value or not self.regularisation:
+            return 0.0
+        parts = [delta.penalty() for delta in deltas if isinstance(delta, d.AdapterFusion)]
+        return self.regularisation * torch.stack(parts).sum()
+
+
+def _scaling(method: ScaLearn) -> Entry:
+    # The published single rate of 6e-3 ruins the head on small data: omega wants a large rate, the head a small one.
+    return Entry(method=method, published=published(6e-3, 30), default=default(6e-3, 3e-4))
+
+
+def _head_only(method: Method) -> Entry:
+    return Entry(method=method, published=published(3e-4), default=default(1e-3, 1e-3))
+
+
+ENTRIES = (
+    _scaling(ScaLearn()),
+    _scaling(ScaLearn(uniform=True)),
+    _scaling(ScaLearn(shared=True)),
+    _scaling(ScaLearn(uniform=True, shared=True)),
+    Entry(method=AdapterFusion(), published=published(5e-5), default=default(5e-5, 1e-3)),
+    _head_only(AdapterSoup()),
+    _head_only(LoraHub()),
+    _head_only(BestSource()),
+    _head_only(UniformAverage()),
+    _head_only(Probing(omega=(1.0,))),
+)

@@ -1,0 +1,172 @@
+"""What transfer methods may find out about a target before they are built: the evidence that `Method.prepare` asks for.
+
+Only training rows are looked at: the dev split is left to the choice of the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import StandardScaler
+
+from scalearn import sites
+from scalearn.backbones import Backbone
+from scalearn.deltas import FixedOmega, ScaledLoras, ScaledSources
+from scalearn.encoding import Features, batches, encode
+from scalearn.errors import InputError
+from scalearn.heads import pool
+from scalearn.methods.combine import scaled
+from scalearn.similarity import embed_task, similarity
+from scalearn.sources import Source
+from scalearn.tasks import Task
+
+ROWS = 100
+"""Training rows that an error is estimated on, drawn with the run's seed."""
+FOLDS = 4
+
+
+class TaskEvidence:
+    """Evidence from a task's training rows; everything is computed when it is asked for.
+
+    Args:
+        backbone: loaded, without deltas; it is left without.
+        task: the target, with training rows.
+        sources: T of them.
+        seed: of the draw of rows and of the folds.
+    """
+
+    def __init__(self, backbone: Backbone, *, task: Task, sources: Sequence[Source], seed: int) -> None:
+        self.backbone = backbone
+        self.task = task
+        self.sources = sources
+        self.seed = seed
+
+    @property
+    def count(self) -> int:
+        """T."""
+        return len(self.sources)
+
+    def own(self) -> list[bool]:
+        """Which of the T sources were trained on the target task itself."""
+        return [source.task.get("name") == self.task.name for source in self.sources]
+
+    def similarities(self) -> list[float]:
+        """Mean cosine similarity of the target's texts to each source's, T numbers.
+
+        Raises:
+            InputError: a source does not say what its texts are like.
+        """
+        silent = [source.name for source in self.sources if not source.embedding]
+        if silent:
+            raise InputError(
+                f"sources {', '.join(silent)} have no embedding of their texts: train them with scalearn, which computes "
+                "it, run `scalearn similarity` with their data, or give the weights"
+            )
+        target = embed_task(self._with_rows())
+        return [similarity(target, source.embedding) for source in self.sources]
+
+    def error(self, omega: NDArray[np.float64]) -> float:
+        """Cross-validated loss of a linear model on the pooled features of training rows under omega (T,).
+
+        Mean log loss for classes, multi-label columns and choices; mean squared error over the variance for numbers.
+        """
+        features, labels = self._features(omega), self._rows[1]
+        if self.task.kind == "regression":
+            return _regression_error(features, labels, seed=self.seed)
+        if self.task.kind == "multi-label":
+            columns = [_class_error(features, column, seed=self.seed) for column in labels.T]
+            return float(np.mean(columns))
+        return _class_error(features, labels, seed=self.seed)
+
+    def _with_rows(self) -> Task:
+        if not len(self.task.splits.get("train", ())):
+            raise InputError(
+                f"task {self.task.name!r} has no training rows to choose sources by: load it with its data"
+            )
+        return self.task
+
+    @cached_property
+    def _rows(self) -> tuple[list[Features], NDArray[np.float64]]:
+        """Tokenised rows and their labels; each choice of a multiple choice is a row, labelled as right or wrong."""
+        if self.backbone.tokenizer is None:
+            raise InputError("choosing sources needs a tokenizer: give one in the Backbone")
+        drawn = self._with_rows().take(train_rows=ROWS, seed=self.seed).splits["train"]
+        columns = {key: list(drawn[key]) for key in drawn.column_names if key != "label"}
+        labels = np.asarray(drawn["label"][:])
+        if "choices" in columns:
+            choices = columns.pop("choices")
+            labels = np.array(
+                [int(i == right) for row, right in zip(choices, labels, strict=True) for i in range(len(row))]
+            )
+            columns = {
+                "text_a": [a for a, row in zip(columns["text_a"], choices, strict=True) for _ in row],
+                "text_b": [choice for row in choices for choice in row],
+            }
+        return encode(self.backbone.tokenizer, columns, max_length=self.task.max_length), labels
+
+    @torch.no_grad()
+    def _features(self, omega: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pooled hidden states (N, d) of the rows with the sources scaled by omega."""
+        rows, _ = self._rows
+        assert self.backbone.tokenizer is not None
+        model = self.backbone.model.eval()
+        values = FixedOmega([float(value) for value in omega])
+        deltas = self._fused
+        for layers in deltas.values():
+            for delta in layers:
+                assert isinstance(delta, ScaledSources | ScaledLoras)
+                delta.omega = values
+        result = np.empty((len(rows), self.backbone.width))
+        sites.attach(model, deltas)
+        try:
+            for positions, batch in batches(self.backbone.tokenizer, rows, batch_size=32):
+                hidden = model(**{key: value.to(model.device) for key, value in batch.items()}).last_hidden_state
+                pooled = pool(hidden, batch["attention_mask"].to(model.device), self.backbone.pooling)
+                result[positions] = pooled.double().cpu().numpy()
+        finally:
+            sites.detach(model)
+        return result
+
+    @cached_property
+    def _fused(self) -> sites.Placement:
+        placement = scaled(self.sources, lambda _: FixedOmega([0.0] * self.count))
+        for layers in placement.values():
+            for delta in layers:
+                delta.to(self.backbone.model.device)
+        return placement
+
+
+def _folds(count: int, seed: int) -> KFold:
+    return KFold(n_splits=min(FOLDS, count), shuffle=True, random_state=seed)
+
+
+def _class_error(features: NDArray[np.float64], labels: NDArray[np.float64], *, seed: int) -> float:
+    """Mean log loss; a class that a fold's training part lacks counts with probability 1e-3."""
+    losses = []
+    for train, held in _folds(len(labels), seed).split(features):
+        classes = np.unique(labels[train])
+        known = {name: column for column, name in enumerate(classes)}
+        if len(classes) == 1:
+            probabilities = np.ones((len(held), 1))
+        else:
+            scaler = StandardScaler().fit(features[train])
+            model = LogisticRegression(C=0.01, max_iter=200).fit(scaler.transform(features[train]), labels[train])
+            probabilities = model.predict_proba(scaler.transform(features[held]))
+        for row, label in enumerate(labels[held]):
+            losses.append(-np.log(max(probabilities[row, known[label]] if label in known else 0.0, 1e-3)))
+    return float(np.mean(losses))
+
+
+def _regression_error(features: NDArray[np.float64], labels: NDArray[np.float64], *, seed: int) -> float:
+    squares = []
+    for train, held in _folds(len(labels), seed).split(features):
+        scaler = StandardScaler().fit(features[train])
+        model = Ridge(alpha=float(features.shape[1])).fit(scaler.transform(features[train]), labels[train])
+        squares.extend((model.predict(scaler.transform(features[held])) - labels[held]) ** 2)
+    return float(np.mean(squares) / max(float(np.var(labels)), 1e-12))
