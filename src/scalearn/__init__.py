@@ -8,31 +8,91 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalearn.errors import InputError
-    from scalearn.methods import Adapter, FullFineTuning, HeadOnly, Probing, Recipe, ScaLearn
+    from scalearn.joint import JointModel
+    from scalearn.methods import (
+        IA3,
+        Adapter,
+        AdapterFusion,
+        AdapterJoint,
+        AdapterSoup,
+        BestSource,
+        CompacterPlusPlus,
+        FullFineTuning,
+        FullFineTuningJoint,
+        HeadOnly,
+        HyperFormer,
+        JointRecipe,
+        LoRA,
+        LoraHub,
+        Probing,
+        ProPETL,
+        ProPETLJoint,
+        Recipe,
+        ScaLearn,
+        UniformAverage,
+    )
     from scalearn.model import TransferModel
     from scalearn.prediction import Prediction
     from scalearn.sources import Shelf, Source
     from scalearn.tasks import Task, load_task
     from scalearn.training.evaluate import evaluate
+    from scalearn.training.joint import JointResult, train_joint
     from scalearn.training.train import TrainResult, train
 
 _ROOMS = {
     "errors": ("InputError",),
-    "methods": ("Adapter", "FullFineTuning", "HeadOnly", "Probing", "Recipe", "ScaLearn"),
+    "joint": ("JointModel",),
+    "methods": (
+        "IA3",
+        "Adapter",
+        "AdapterFusion",
+        "AdapterJoint",
+        "AdapterSoup",
+        "BestSource",
+        "CompacterPlusPlus",
+        "FullFineTuning",
+        "FullFineTuningJoint",
+        "HeadOnly",
+        "HyperFormer",
+        "JointRecipe",
+        "LoRA",
+        "LoraHub",
+        "ProPETL",
+        "ProPETLJoint",
+        "Probing",
+        "Recipe",
+        "ScaLearn",
+        "UniformAverage",
+    ),
     "model": ("TransferModel",),
     "prediction": ("Prediction",),
     "sources": ("Shelf", "Source"),
     "tasks": ("Task", "load_task"),
-    "training": ("TrainResult", "evaluate", "train"),
+    "training": ("JointResult", "TrainResult", "evaluate", "train", "train_joint"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "IA3",
     "Adapter",
+    "AdapterFusion",
+    "AdapterJoint",
+    "AdapterSoup",
+    "BestSource",
+    "CompacterPlusPlus",
     "FullFineTuning",
+    "FullFineTuningJoint",
     "HeadOnly",
+    "HyperFormer",
     "InputError",
+    "JointModel",
+    "JointRecipe",
+    "JointResult",
+    "LoRA",
+    "LoraHub",
     "Prediction",
+    "ProPETL",
+    "ProPETLJoint",
     "Probing",
     "Recipe",
     "ScaLearn",
@@ -41,9 +101,11 @@ __all__ = [
     "Task",
     "TrainResult",
     "TransferModel",
+    "UniformAverage",
     "evaluate",
     "load_task",
     "train",
+    "train_joint",
 ]
 
 

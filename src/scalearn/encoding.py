@@ -66,7 +66,7 @@ def _encode_choices(
 
 
 def row_length(row: Features) -> int:
-    """Tokens that a row costs in a batch of its like: of a multiple choice, the longest choice as often as there are."""
+    """Tokens that a row costs in a batch of its like; of a multiple choice, those of its longest choice times C."""
     ids = row["input_ids"]
     return len(ids) * max(map(len, ids)) if isinstance(ids[0], list) else len(ids)
 

@@ -137,7 +137,7 @@ class JointModel(AdaptedModel):
     def logits(
         self, rows: Sequence[Features], *, task: str, batch_size: int = 64, precision: Precision = "auto"
     ) -> Tensor:
-        """Logits in float32 of tokenised rows of a task, in their order, in evaluation mode: (N, outputs), or (N, C)."""
+        """Logits in float32 of tokenised rows of a task, in their order: (N, outputs), or (N, C)."""
         head = self.head(task)
         self.switch.select(task)
         return self.logits_of(head, rows, batch_size=batch_size, precision=precision)

@@ -65,8 +65,8 @@ class TaskEvidence:
         silent = [source.name for source in self.sources if not source.embedding]
         if silent:
             raise InputError(
-                f"sources {', '.join(silent)} have no embedding of their texts: train them with scalearn, which computes "
-                "it, run `scalearn similarity` with their data, or give the weights"
+                f"sources {', '.join(silent)} have no embedding of their texts: train them with scalearn, which "
+                "computes it, run `scalearn similarity --update SHELF` with their data, or give the weights"
             )
         target = embed_task(self._with_rows())
         return [similarity(target, source.embedding) for source in self.sources]

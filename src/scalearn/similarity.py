@@ -5,8 +5,8 @@
 so a data set is described by one vector, the mean of its unit embeddings, and rows need not be kept. The encoder is
 always all-MiniLM-L6-v2, whatever the backbone, so that all sources can be compared.
 
-Source: Chronopoulou et al., AdapterSoup (Findings of EACL 2023), section 3.2; ScaLearn's code embeds 3 to 5 sentences of
-the target, here it is thousands of rows.
+Source: Chronopoulou et al., AdapterSoup (Findings of EACL 2023), section 3.2; ScaLearn's code embeds 3 to 5 sentences
+of the target, here it is thousands of rows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def embed_task(task: Task, *, rows: int = ROWS) -> list[float]:
     """
     drawn = task.take(train_rows=rows, seed=0).splits["train"]
     columns = [drawn[column][:] for column in drawn.column_names if column != "label"]
-    joined = [" ".join(part if isinstance(part, str) else " ".join(part) for part in row) for row in zip(*columns)]
+    rows_of_parts = zip(*columns, strict=True)
+    joined = [" ".join(part if isinstance(part, str) else " ".join(part) for part in row) for row in rows_of_parts]
     return [round(float(value), 6) for value in mean_embedding(joined)]
 
 

@@ -136,8 +136,8 @@ class Source:
             "options": dict(self.options),
             "metrics": dict(self.metrics),
             "provenance": dict(self.provenance),
-            "embedding": list(self.embedding),
             "sha256": sha256,
+            "embedding": list(self.embedding),  # last, being long
         }
         (folder / WEIGHTS).write_bytes(data)
         (folder / DESCRIPTION).write_text(

@@ -9,7 +9,7 @@ import warnings
 import typer
 from rich.console import Console
 
-from scalearn.cli import learn, show, use
+from scalearn.cli import joint, learn, show, use
 from scalearn.errors import InputError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     show.demo,
     learn.train,
     learn.transfer,
+    joint.joint,
     use.evaluate,
     use.predict,
     use.fold,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,18 @@ from scalearn.cli import options as o
 from scalearn.errors import InputError
 
 if TYPE_CHECKING:
+    from scalearn.joint import JointModel
     from scalearn.model import TransferModel
+
+
+JointTask = Annotated[
+    str | None, typer.Option("--task", help="Which of its tasks, for a model that `scalearn joint` wrote.")
+]
 
 
 def evaluate(
     model: o.Model,
+    task: JointTask = None,
     split: Annotated[str | None, typer.Option(help="dev or test, of a task that scalearn knows; else test.")] = None,
     data: o.Data = None,
     file: Annotated[Path | None, typer.Option(help="Labelled rows of your own, with the columns of training.")] = None,
@@ -30,24 +38,31 @@ def evaluate(
 
     Examples: `scalearn evaluate runs/rte --data glue/`, `scalearn evaluate runs/reviews --file held-out.csv`
     """
+    from scalearn.joint import JointModel
     from scalearn.tasks import load_task, task_names
     from scalearn.training import evaluate as score
+    from scalearn.training import evaluate_task
 
     if file is not None and (split is not None or data is not None):
         raise InputError("--file stands for the rows to score: leave out --split and --data")
-    loaded = _load(model, sources, backbone)
+    loaded = _load(model, task, sources, backbone)
+    own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
     if file is not None:
-        task, split = loaded.task.with_file(file), "test"
-    elif loaded.task.name in task_names() and (known := load_task(loaded.task.name, data=data)) == loaded.task:
-        task, split = known, split or "test"
+        target, split = own.with_file(file), "test"
+    elif (
+        own.name in task_names() and replace(known := load_task(own.name, data=data), max_length=own.max_length) == own
+    ):
+        target, split = replace(known, max_length=own.max_length), split or "test"
     else:
-        raise InputError(
-            f"{model} was trained on rows of your own ({loaded.task.name}): give labelled rows with --file"
-        )
-    scores = score(loaded, split, task=task, precision=precision)
-    print(
-        f"{model} on {split} ({len(task.splits[split])} rows): {o.percent(scores, [*task.metrics, task.main_metric])}"
-    )
+        raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
+    if isinstance(loaded, JointModel):
+        if split not in target.splits:
+            raise InputError(f"task {own.name!r} has no split {split!r}; it has {', '.join(target.splits)}")
+        scores = evaluate_task(loaded, own.name, loaded.rows_of(target, split), precision=precision)
+    else:
+        scores = score(loaded, split, task=target, precision=precision)
+    shown = o.percent(scores, [*own.metrics, own.main_metric])
+    print(f"{model} on {split} ({len(target.splits[split])} rows): {shown}")
 
 
 def predict(
@@ -56,6 +71,7 @@ def predict(
         list[str] | None,
         typer.Argument(help="One row: its text, its two texts, or a text and its choices. Or use --file."),
     ] = None,
+    task: JointTask = None,
     file: Annotated[Path | None, typer.Option(help="Rows: CSV, TSV, JSONL or Parquet, with the text columns.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new CSV file for the answers; else they are printed.")] = None,
     sources: o.MovedSources = None,
@@ -68,6 +84,7 @@ def predict(
     Examples: `scalearn predict runs/reviews "Never again."`,
     `scalearn predict runs/reviews --file new.csv --out answers.csv`
     """
+    from scalearn.joint import JointModel
     from scalearn.tasks import read_texts
 
     if bool(texts) == (file is not None):
@@ -76,11 +93,15 @@ def predict(
         refuse_existing(out, overwrite=overwrite)
         if out.is_dir():
             raise InputError(f"{out} is a folder: give the name of a CSV file")
-    loaded = _load(model, sources, backbone)
-    columns = (*loaded.task.text, *loaded.task.choices)
+    loaded = _load(model, task, sources, backbone)
+    own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
+    columns = (*own.text, *own.choices)
     rows = [tuple(texts)] if texts else read_texts(file or Path(), text=columns)
-    answers = loaded.predict(rows, precision=precision)
-    header = ["label", *loaded.task.labels]
+    if isinstance(loaded, JointModel):
+        answers = loaded.predict(rows, task=own.name, precision=precision)
+    else:
+        answers = loaded.predict(rows, precision=precision)
+    header = ["label", *own.labels]
     table = [
         [
             a.label if not isinstance(a.label, tuple) else "; ".join(a.label),
@@ -110,16 +131,26 @@ def fold(
 
     Example: `scalearn fold runs/reviews --out runs/reviews-folded`
     """
+    from scalearn.model import TransferModel
+
     refuse_existing(out, overwrite=overwrite)
-    folded = _load(model, sources, backbone).fold()
+    loaded = _load(model, None, sources, backbone)
+    assert isinstance(loaded, TransferModel)  # without a task, nothing else is loaded
+    folded = loaded.fold()
     folded.save_pretrained(out, overwrite=overwrite)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{folded.method.name} {dict(folded.method.model_dump())} saved in {out} ({size / 2**20:.1f} MB)")
 
 
-def _load(model: Path, sources: str | None, backbone: str | None) -> TransferModel:
+def _load(model: Path, task: str | None, sources: str | None, backbone: str | None) -> TransferModel | JointModel:
+    """The model of a folder: a joint one where a task of it is named."""
+    from scalearn.joint import JointModel
     from scalearn.model import TransferModel
 
+    if task is not None:
+        joint = JointModel.from_pretrained(model, backbone=backbone)
+        joint.task(task)  # a name that it does not have is refused here
+        return joint
     return TransferModel.from_pretrained(
         model, backbone=backbone, sources=None if sources is None else o.load_shelf(sources)
     )

@@ -1,8 +1,8 @@
 """Deltas: what acts at a site. Mathematics on plain torch; no transformers import in this room.
 
-At a layer a delta maps z (..., d) to what is added. At a linear map it maps the map's input x and output y to the new output.
-A *parameter* is the method's own and is saved with the model, even where it is not trained; a *buffer* derives from the
-sources and is not.
+At a layer a delta maps z (..., d) to what is added. At a linear map it maps the map's input x and output y to the new
+output. A *parameter* is the method's own and is saved with the model, even where it is not trained; a *buffer* derives
+from the sources and is not.
 """
 
 from scalearn.deltas.bottleneck import Activation, Bottleneck

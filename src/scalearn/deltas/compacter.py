@@ -4,8 +4,8 @@
 
 rule (n, n, n) is one for all layers and both projections; left_i right_i has rank 1.
 
-Source: Karimi Mahabadi et al., Compacter (NeurIPS 2021), section 3. ScaLearn's code loses the shared rule when it goes back
-to the best checkpoint; here it is a parameter like any other.
+Source: Karimi Mahabadi et al., Compacter (NeurIPS 2021), section 3. ScaLearn's code loses the shared rule when it goes
+back to the best checkpoint; here it is a parameter like any other.
 """
 
 from __future__ import annotations

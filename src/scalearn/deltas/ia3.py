@@ -2,9 +2,9 @@
 
     out = scale * (W x + b)        on key, value and intermediate, before the activation
 
-Source: Liu et al., Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning (NeurIPS 2022).
-This is the form of ScaLearn's code (the ``adapters`` library); the paper rescales after the activation, PEFT before the
-second map of the feed-forward.
+Source: Liu et al., Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning (NeurIPS
+2022). This is the form of ScaLearn's code (the ``adapters`` library); the paper rescales after the activation, PEFT
+before the second map of the feed-forward.
 """
 
 from __future__ import annotations

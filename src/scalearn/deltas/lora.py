@@ -3,8 +3,8 @@
     out = W x + b + (alpha / r) U D x
     ScaLearn over LoRA sources:    out = W x + b + sum_t omega_t * (alpha_t / r_t) U_t D_t x
 
-As with bottlenecks the sum is one update of rank T * r (`ScaledLoras`). It has no activation, so it folds into W itself:
-inference then costs nothing more.
+As with bottlenecks the sum is one update of rank T * r (`ScaledLoras`). It has no activation, so it folds into W
+itself: inference then costs nothing more.
 
 Source: Hu et al., LoRA (ICLR 2022), section 4.1; the combination is this library's.
 """

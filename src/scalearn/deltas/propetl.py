@@ -2,10 +2,10 @@
 
     delta(z) = (m_up * U) relu((m_down * D) z + d) + u        m = 1 where |score| is among the largest fraction k
 
-ProPETL-m has masks of the task too: m = 1 - (1 - m_task)(1 - m_layer), so a weight is kept if either keeps it. The gradient
-goes straight through the threshold: that of a score is the mask's times sign(score).
+ProPETL-m has masks of the task too: m = 1 - (1 - m_task)(1 - m_layer), so a weight is kept if either keeps it. The
+gradient goes straight through the threshold: that of a score is the mask's times sign(score).
 
-Source: Zeng et al., One Network, Many Masks (ACL 2023), section 3. The published single-task runs left the masks as drawn.
+Source: Zeng et al., One Network, Many Masks (ACL 2023), section 3. ScaLearn's single-task runs left the masks as drawn.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import json
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -46,7 +47,7 @@ class Run:
     """Split name to scores of the best checkpoint."""
     epochs: float
     seconds: float
-    """Training and evaluation, with whatever else the machine was doing."""
+    """Choosing among sources, training and evaluation, with whatever else the machine was doing."""
     model: str
     """Its folder, beside the result."""
     peak_memory: float
@@ -116,8 +117,8 @@ def compare(
     misplaced = [m.name for m in chosen if isinstance(m, Probing) or m.stage == "joint"]
     if len(set(methods)) < len(methods) or misplaced:
         raise InputError(
-            f"methods {', '.join(methods)}: name each once, and none that needs coefficients (probing) or several tasks "
-            f"({', '.join(misplaced) or 'joint methods'})"
+            f"methods {', '.join(methods)}: name each once, and none that needs coefficients (probing) or several "
+            f"tasks ({', '.join(misplaced) or 'joint methods'})"
         )
     if any(method.stage == "transfer" for method in chosen):
         sources.check_fits(load_backbone(backbone))
@@ -182,6 +183,7 @@ def _run(
             return Run(**json.loads(result_path.read_text(encoding="utf-8"))["run"])
         except (ValueError, KeyError, TypeError):  # cut short or of another version: not done
             pass
+    started = time.perf_counter()
     model = TransferModel.from_backbone(backbone, task=task, method=method, sources=sources, seed=seed)
     result = train(model, place, recipe=recipe, seed=seed, name="own", overwrite=True, progress=progress)
     run = Run(
@@ -192,7 +194,7 @@ def _run(
         parameters=model.parameter_counts(),
         metrics=result.metrics,
         epochs=result.epochs,
-        seconds=result.seconds,
+        seconds=time.perf_counter() - started,
         model=place.name,
         peak_memory=_peak_memory(),
     )

@@ -178,7 +178,8 @@ def text_columns(
         raise InputError(f"text names the column {columns[0]!r} twice; name two different columns, or one")
     if choices and (len(columns) > 1 or len(choices) < 2):
         raise InputError(
-            f"multiple choice pairs one text with two choices or more; text names {len(columns)}, choices {len(choices)}"
+            f"multiple choice pairs one text with two choices or more; text names {len(columns)} columns, choices "
+            f"{len(choices)}"
         )
     if len({*columns, *choices}) < len(columns) + len(choices) or label in choices:
         raise InputError(f"choices names {', '.join(choices)}; name columns that are neither text nor label, each once")

@@ -1,7 +1,7 @@
 """HumSet (Fekih et al., Findings of EMNLP 2022): five multi-label tasks over one column of excerpts.
 
-The same five columns exist in a data set of crisis messages, `DISASTER`, which is not HumSet: same names of columns, other
-labels. Both have three splits of their own.
+The same five columns exist in a data set of crisis messages, `DISASTER`, which is not HumSet: same names of columns,
+other labels. Both have three splits of their own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a task is measured by: scikit-learn's and scipy's functions under the names the field uses.
 
-Each metric takes N gold labels and N predictions (class indices, or floats for the two correlations; of a multi-label task
-N rows of 0 and 1) and returns one number. Two conventions: a correlation (matthews, pearson, spearman) with a side that is constant is undefined and
-counts as 0.0, what chance would give; so does an F1 without a single true or predicted positive.
+Each metric takes N gold labels and N predictions (class indices, or floats for the two correlations; of a multi-label
+task N rows of 0 and 1) and returns one number. Two conventions: a correlation (matthews, pearson, spearman) with a side
+that is constant is undefined and counts as 0.0, what chance would give; so does an F1 without any positive.
 """
 
 from __future__ import annotations

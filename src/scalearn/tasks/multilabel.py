@@ -29,8 +29,8 @@ def read_label_lists(table: Table, column: str, *, separator: str) -> list[list[
         parts = cell.split(separator) if isinstance(cell, str) else [] if cell is None else cell
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
             raise InputError(
-                f"{table.place(row)}: the labels in column {column!r} are of type {type(cell).__name__}; write a list of "
-                f"names, or names with {separator!r} between"
+                f"{table.place(row)}: the labels in column {column!r} are of type {type(cell).__name__}; write a list "
+                f"of names, or names with {separator!r} between"
             )
         names = [part.strip() for part in parts if part.strip()]
         if len(set(names)) < len(names):
@@ -55,7 +55,8 @@ def multi_hot(rows: Sequence[Sequence[str]], names: Sequence[str], *, table: Tab
         for name in row:
             if name not in known:
                 raise InputError(
-                    f"{table.place(number)}: the label {shorten(name)} in column {column!r} does not occur in training; "
-                    f"known labels are {', '.join(map(shorten, names))}; correct it, or add training rows of that label"
+                    f"{table.place(number)}: the label {shorten(name)} in column {column!r} does not occur in "
+                    f"training; known labels are {', '.join(map(shorten, names))}; correct it, or add training rows "
+                    "of that label"
                 )
     return [[int(name in row) for name in names] for row in rows]

@@ -1,7 +1,7 @@
 """A split of a task: a `datasets.Dataset` of texts and labels.
 
-Columns: ``text_a``, ``text_b`` (pairs only), ``choices`` (multiple choice only: C texts a row) and ``label`` (a class index, a
-float, the index of the right choice, or for multi-label a list of 0 and 1 in the order of the labels).
+Columns: ``text_a``, ``text_b`` (pairs only), ``choices`` (multiple choice only: C texts a row) and ``label`` (a class
+index, a float, the index of the right choice, or for multi-label a list of 0 and 1 in the order of the labels).
 """
 
 from __future__ import annotations

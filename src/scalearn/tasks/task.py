@@ -123,8 +123,8 @@ class Task:
             test: the test file, if there is one.
             kind: what labels are. If not given, numbers of which one is not an integer, or more than 20 differ, make it
                 regression; all else is classification. Integers may be class names. Lists are multi-label.
-            choices: the columns of the choices, two or more, makes it multiple choice: the label is then the name of the
-                right choice's column, or its number from 0.
+            choices: the columns of the choices, two or more, make it multiple choice: the label is then the name of
+                the right choice's column, or its number from 0.
             separator: what stands between the labels of a row of a multi-label CSV or TSV file.
             name: the task's; the training file's name without suffix if not given.
             dev_fraction: share of `train` that becomes dev, stratified by label. A class keeps at least one row in
@@ -211,8 +211,8 @@ class Task:
     def take(self, *, train_rows: int | None = None, dev_rows: int | None = None, seed: int) -> Task:
         """The same task with fewer rows, in the order of the data; the test splits stay whole.
 
-        Draws are stratified by label for classification and multiple choice, and nested: with the same seed, a smaller draw is a subset of
-        a larger one. Asking for more rows than there are keeps all.
+        Draws are stratified by label for classification and multiple choice, and nested: with the same seed, a smaller
+        draw is a subset of a larger one. Asking for more rows than there are keeps all.
 
         Args:
             train_rows: rows of "train" at most; None keeps all.

@@ -1,6 +1,7 @@
-"""Training: one Trainer subclass, batches by length, and the recipe that every method is trained with."""
+"""Training: on one task (`train`) or several at once (`train_joint`), with transformers' Trainer."""
 
 from scalearn.training.evaluate import evaluate
+from scalearn.training.joint import JointResult, evaluate_task, train_joint
 from scalearn.training.train import TrainResult, train
 
-__all__ = ["TrainResult", "evaluate", "train"]
+__all__ = ["JointResult", "TrainResult", "evaluate", "evaluate_task", "train", "train_joint"]

@@ -1,27 +1,18 @@
-"""`train`: from a `TransferModel` to a finished folder, safe to stop and start again.
-
-While a run is under way everything it writes stands in ``.<name>.partial`` beside its folder. When it is done, the
-finished folder takes its name in one rename. The same call after an interruption goes on from the last checkpoint.
-"""
+"""`train`: from a `TransferModel` to a finished folder, safe to stop and start again (`scalearn.training.work`)."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainingArguments
-from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_callback import PrinterCallback
 
-from scalearn.atomic import refuse_existing, replace_folder, writable, write_text
+from scalearn.atomic import refuse_existing
 from scalearn.encoding import collator, row_length
 from scalearn.errors import InputError
 from scalearn.methods import Protocol, Recipe, recipe_for
@@ -30,10 +21,10 @@ from scalearn.precision import Precision, attention_for, resolve
 from scalearn.saved import refer
 from scalearn.similarity import can_embed, embed_task
 from scalearn.sources import check_name
-from scalearn.tasks import Task
 from scalearn.training.evaluate import evaluate
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
+from scalearn.training.work import check_rows, check_tracker, finish, versions, working_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +82,8 @@ def train(
     recipe = recipe or recipe_for(model.method, protocol)
     folder = None if out is None else Path(out)
     name = name or model.task.name
-    _check_rows(model.task)
-    _check_tracker(report_to)
+    check_rows(model.task)
+    check_tracker(report_to)
     if folder is not None:
         _check_saving(model, folder, name=name, include_sources=include_sources, overwrite=overwrite)
     run = {
@@ -105,9 +96,8 @@ def train(
         "precision": resolve(precision, model.device),
         "pooling": model.head.pooling,
     }
-    work = _open_work(folder, run, restart=restart)
     started = time.perf_counter()
-    try:
+    with working_folder(folder, run, restart=restart) as work:
         trainer = _fit(
             model, work / "checkpoints", recipe, seed=seed, precision=precision, progress=progress, report_to=report_to
         )
@@ -121,50 +111,28 @@ def train(
             seconds=time.perf_counter() - started,
             history=[dict(entry) for entry in trainer.state.log_history],
         )
-        if folder is not None:
-            finished = work / "finished"
-            finished.mkdir()
-            provenance = {
-                "rows": {split: len(rows) for split, rows in model.task.splits.items()},
-                "seed": seed,
-                "protocol": protocol,
-                "recipe": recipe.model_dump(),
-                "best_epoch": result.best_epoch,
-                "precision": run["precision"],
-                "command": command,
-                "versions": {p: metadata.version(p) for p in ("scalearn", "torch", "transformers")},
-            }
+        provenance = {
+            "rows": {split: len(rows) for split, rows in model.task.splits.items()},
+            "seed": seed,
+            "protocol": protocol,
+            "recipe": recipe.model_dump(),
+            "best_epoch": result.best_epoch,
+            "precision": run["precision"],
+            "command": command,
+            "versions": versions(),
+        }
+
+        def write(finished: Path) -> None:
             facts = {"metrics": metrics, "provenance": provenance}
-            model.write_into(finished, folder=folder, include_sources=include_sources, extra=facts)
+            model.write_into(finished, folder=folder or finished, include_sources=include_sources, extra=facts)
             if model.makes_source:
                 embedding = embed_task(model.task) if can_embed() else ()
                 source = model.to_source(name=name, metrics=metrics, provenance=provenance, embedding=embedding)
                 source.write_into(finished)
-            if (logs := work / "checkpoints" / "runs").is_dir():  # what report_to wrote
-                logs.rename(finished / "logs")
-            replace_folder(finished, folder)
-    except BaseException:
-        if folder is None:  # with a folder, the same call goes on from the last checkpoint
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
+
+        if folder is not None:
+            finish(work, folder, write)
     return result
-
-
-def _check_rows(task: Task) -> None:
-    for split in ("train", "dev"):
-        if split not in task.splits or not len(task.splits[split]):
-            raise InputError(f"task {task.name!r} has no {split} rows: load it with its data to train on it")
-    if task.kind == "classification" and len(set(task.splits["train"]["label"])) < 2:
-        raise InputError(f"task {task.name!r} has one class only among its training rows: draw or give more rows")
-
-
-def _check_tracker(report_to: str) -> None:
-    known = get_available_reporting_integrations()
-    if report_to not in ("none", "all", *known):
-        raise InputError(
-            f"report_to {report_to!r} is not installed or unknown: give none, {', '.join(known) or 'or install one'}"
-        )
 
 
 def _check_saving(model: TransferModel, folder: Path, *, name: str, include_sources: bool, overwrite: bool) -> None:
@@ -177,28 +145,6 @@ def _check_saving(model: TransferModel, folder: Path, *, name: str, include_sour
             refer(source, folder=folder)
         if source.location and folder.resolve() in Path(source.location).resolve().parents:
             raise InputError(f"source {source.name!r} lies in {folder}, which would be replaced: choose another folder")
-
-
-def _open_work(folder: Path | None, run: Mapping[str, Any], *, restart: bool) -> Path:
-    """The working folder of a run: new, or that of the same run interrupted."""
-    if folder is None:
-        return Path(tempfile.mkdtemp(prefix="scalearn-"))
-    work = folder.parent / f".{folder.name}.partial"
-    text = json.dumps(run, indent=2, sort_keys=True)
-    path = work / "run.json"  # written first: without it nothing was begun
-    if path.is_file() and not restart:
-        if path.read_text(encoding="utf-8") != text:
-            raise InputError(
-                f"{work} holds an unfinished run of {folder} with other settings: finish it with the command that "
-                "began it, or discard it with --restart (restart=True)"
-            )
-        shutil.rmtree(work / "finished", ignore_errors=True)
-        return work
-    shutil.rmtree(work, ignore_errors=True)
-    with writable(folder):
-        work.mkdir(parents=True)
-    write_text(path, text)
-    return work
 
 
 def _fit(

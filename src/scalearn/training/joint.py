@@ -1,0 +1,277 @@
+"""`train_joint`: several tasks at once, from a `JointModel` to a finished folder, safe to stop and start again.
+
+Each step is a batch of one task; all tasks are evaluated every so many steps, and the weights of the lowest mean dev
+loss are kept. Under several processes (torchrun, accelerate) each takes its part of every batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from scalearn.atomic import refuse_existing
+from scalearn.encoding import Features, collator, row_length
+from scalearn.errors import InputError
+from scalearn.joint import JointModel
+from scalearn.methods import JointRecipe, Protocol, joint_recipe_for
+from scalearn.precision import Precision, attention_for, resolve
+from scalearn.training.mixing import TaskMix
+from scalearn.training.progress import ProgressBar
+from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
+from scalearn.training.work import check_rows, check_tracker, finish, versions, working_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointResult:
+    """What a joint run gave."""
+
+    metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Task to split (``dev``, and the test splits it has) to scores of the best checkpoint."""
+    best_step: int
+    steps: int
+    """Steps trained before the end or the early stop."""
+    seconds: float
+    """Of this call, without loading."""
+    history: list[dict[str, float]]
+    """Trainer's log: losses and dev scores by step."""
+
+
+def train_joint(
+    model: JointModel,
+    out: str | Path | None = None,
+    *,
+    protocol: Protocol = "default",
+    recipe: JointRecipe | None = None,
+    seed: int = 0,
+    precision: Precision = "auto",
+    command: str | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    progress: bool = True,
+    report_to: str = "none",
+) -> JointResult:
+    """Trains a model in place, keeps its best checkpoint by mean dev loss over tasks, and saves it.
+
+    Args:
+        model: from `JointModel.from_backbone`, with tasks that have ``train`` and ``dev`` rows.
+        out: a new folder for the model; None saves nothing.
+        protocol: ``default``, or ``published`` for the paper's hyper-parameters.
+        recipe: hyper-parameters that replace the protocol's.
+        seed: of batches and dropout. The same seed, machine and versions give the same weights.
+        precision: see `scalearn.precision`.
+        command: kept as provenance.
+        overwrite: replace `out` if it exists.
+        restart: forget an unfinished run of the same folder.
+        progress: show a progress bar.
+        report_to: passed to Trainer, for instance ``tensorboard``.
+
+    Raises:
+        InputError: a task has no rows to train on or unequal label sets, `out` exists, an unfinished run with other
+            settings stands in its place, or the batch cannot be shared among the processes.
+    """
+    recipe = recipe or joint_recipe_for(model.method, protocol)
+    folder = None if out is None else Path(out)
+    _check(model, recipe, folder, overwrite=overwrite, report_to=report_to)
+    run = {
+        "tasks": [task.fingerprint() for task in model.tasks.values()],
+        "backbone": model.reference.fingerprint,
+        "method": [model.method.name, model.method.model_dump()],
+        "recipe": recipe.model_dump(),
+        "seed": seed,
+        "precision": resolve(precision, model.device),
+        "pooling": model.pooling,
+        "processes": PartialState().num_processes,
+    }
+    started = time.perf_counter()
+    with working_folder(folder, run, restart=restart) as work:
+        trainer = _fit(
+            model, work / "checkpoints", recipe, seed=seed, precision=precision, progress=progress, report_to=report_to
+        )
+        metrics = {
+            name: {
+                split: evaluate_task(model, name, model.rows_of(task, split), precision=precision)
+                for split in task.splits
+                if split != "train"
+            }
+            for name, task in model.tasks.items()
+        }
+        result = JointResult(
+            metrics=metrics,
+            best_step=int(trainer.state.best_global_step or trainer.state.global_step),
+            steps=int(trainer.state.global_step),
+            seconds=time.perf_counter() - started,
+            history=[dict(entry) for entry in trainer.state.log_history],
+        )
+        provenance = {
+            "rows": {name: {split: len(rows) for split, rows in t.splits.items()} for name, t in model.tasks.items()},
+            "seed": seed,
+            "protocol": protocol,
+            "recipe": recipe.model_dump(),
+            "best_step": result.best_step,
+            "precision": run["precision"],
+            "command": command,
+            "versions": versions(),
+        }
+        if folder is not None:
+            facts = {"metrics": metrics, "provenance": provenance}
+            finish(work, folder, lambda finished: model.write_into(finished, extra=facts))
+    return result
+
+
+def evaluate_task(
+    model: JointModel, name: str, rows: Sequence[Features], *, precision: Precision = "auto"
+) -> dict[str, float]:
+    """The metrics of one task and the mean ``loss`` on tokenised rows with labels.
+
+    Args:
+        model: trained.
+        name: of the task.
+        rows: from `model.rows_of`.
+        precision: see `scalearn.precision`.
+    """
+    labels = torch.tensor([row["labels"] for row in rows])
+    logits = model.logits(rows, task=name, precision=precision)
+    task = model.task(name)
+    return {
+        "loss": float(model.head(name).loss(logits, labels)),
+        **task.score(labels.numpy(), task.answers(logits.numpy())),
+    }
+
+
+class JointTrainer(TransferTrainer):
+    """A `TransferTrainer` whose batches are of one task each, and whose evaluation is of all tasks."""
+
+    model: JointModel
+    mix: TaskMix
+    """Which rows each step sees."""
+    dev: Mapping[str, Sequence[Features]]
+    """Tokenised dev rows of each task."""
+    precision: Precision
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The batches of `mix`, each with the name of its ``task``."""
+        pad = collator(self.model.need_tokenizer())
+
+        def collate(rows: Sequence[tuple[str, Features]]) -> dict[str, Any]:
+            return {"task": rows[0][0], **pad([features for _, features in rows])}
+
+        loader: DataLoader[Any] = self.accelerator.prepare(
+            DataLoader(self.train_dataset, batch_sampler=self.mix, collate_fn=collate)
+        )
+        return loader
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores every task on its dev rows; ``eval_loss`` is the mean of their losses."""
+        scores = {
+            name: evaluate_task(self.model, name, rows, precision=self.precision) for name, rows in self.dev.items()
+        }
+        metrics = {f"eval_{name}_{key}": value for name, own in scores.items() for key, value in own.items()}
+        metrics["eval_loss"] = sum(own["loss"] for own in scores.values()) / len(scores)
+        _set_attention(self.model, self.precision)
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def _check(model: JointModel, recipe: JointRecipe, folder: Path | None, *, overwrite: bool, report_to: str) -> None:
+    """Says before the training, not after it, whatever would make it fail."""
+    for task in model.tasks.values():
+        check_rows(task)
+    check_tracker(report_to)
+    processes = PartialState().num_processes
+    if recipe.batch_size % processes:
+        raise InputError(
+            f"a batch of {recipe.batch_size} rows cannot be shared by {processes} processes: change either"
+        )
+    if folder is not None:
+        refuse_existing(folder, overwrite=overwrite)
+    elif processes > 1:
+        raise InputError("several processes share the checkpoints of a run: give a folder for it (out=..., --out)")
+
+
+def _fit(
+    model: JointModel,
+    checkpoints: Path,
+    recipe: JointRecipe,
+    *,
+    seed: int,
+    precision: Precision,
+    progress: bool,
+    report_to: str,
+) -> JointTrainer:
+    """Trains `model` and leaves it with the weights of its best checkpoint."""
+    processes = PartialState().num_processes
+    model.backbone_dropout = recipe.backbone_dropout
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=recipe.batch_size // processes,
+        max_steps=recipe.steps,
+        lr_scheduler_type="linear",
+        warmup_steps=recipe.warmup_fraction,
+        max_grad_norm=1.0,
+        eval_strategy="steps",
+        save_strategy="steps",
+        logging_strategy="steps",
+        eval_steps=recipe.evaluate_every,
+        save_steps=recipe.evaluate_every,
+        logging_steps=recipe.evaluate_every,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        bf16=resolve(precision, model.device) == "bf16",
+        use_cpu=model.device.type == "cpu",
+        dataloader_pin_memory=model.device.type == "cuda",
+        accelerator_config={"split_batches": True},  # every process takes its part of one task's batch
+        ddp_find_unused_parameters=True,  # the other tasks' heads get no gradient
+        seed=seed,
+        disable_tqdm=True,
+        report_to=report_to,
+    )
+    train = {name: model.rows_of(task, "train") for name, task in model.tasks.items()}
+    callbacks: list[Any] = [EarlyStoppingCallback(recipe.patience)]
+    if progress and PartialState().is_main_process:
+        callbacks.append(bar := ProgressBar(f"{model.method.name} on {len(model.tasks)} tasks", metric="loss"))
+    trainer = JointTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=[(name, row) for name, rows in train.items() for row in rows],
+        eval_dataset=[],
+        callbacks=callbacks,
+        optimizers=(optimizer_for(model, recipe), None),
+    )
+    trainer.mix = TaskMix(
+        [len(rows) for rows in train.values()],
+        batch_size=recipe.batch_size,
+        steps=recipe.steps,
+        seed=seed,
+        temperature=recipe.temperature,
+        cap=recipe.cap,
+    )
+    trainer.dev = {name: sorted(model.rows_of(task, "dev"), key=row_length) for name, task in model.tasks.items()}
+    trainer.precision = precision
+    trainer.remove_callback(PrinterCallback)
+    last = last_whole_checkpoint(checkpoints)
+    arguments.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
+    _set_attention(model, precision)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+        trainer._load_best_model()
+    finally:
+        if progress and PartialState().is_main_process:
+            bar.close()
+    model.eval()
+    return trainer
+
+
+def _set_attention(model: JointModel, precision: Precision) -> None:
+    model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))

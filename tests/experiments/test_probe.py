@@ -1,0 +1,186 @@
+"""Probing on the tiny backbone: the grid, what is kept, and what is written."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scalearn.backbones import load_backbone
+from scalearn.errors import InputError
+from scalearn.experiments.probe import GRID, Probe, ProbeRun, checked_grid, points_of, probe, table, write_probe
+from scalearn.methods import Probing, changed, recipe_for
+from scalearn.model import TransferModel
+from scalearn.sources import Shelf
+from scalearn.tasks import Task
+from scalearn.training import train
+
+CHANGES = {"epochs": 1}
+
+
+def run(omega: Sequence[float], seed: int, score: float, **metrics: float) -> ProbeRun:
+    scores = {"accuracy": score, "loss": 1.0, **metrics}
+    return ProbeRun(
+        omega=tuple(omega),
+        seed=seed,
+        rows={"train": 1200, "dev": 50, "test": 70},
+        metrics={"dev": {"accuracy": 0.1, "loss": 2.0}, "test": scores},
+        epochs=3.0,
+        seconds=12.34,
+    )
+
+
+ONE = Probe(
+    task="rte",
+    sources=("mnli",),
+    grid=(0.0, 0.5),
+    metric="accuracy",
+    runs=(run([0.0], 0, 0.5), run([0.5], 0, 0.6), run([0.0], 1, 0.5), run([0.5], 1, 0.8)),
+)
+TWO = replace(
+    ONE,
+    sources=("mnli", "qqp"),
+    runs=tuple(run(omega, 0, 0.1 * i) for i, omega in enumerate(points_of((0.0, 0.5), sources=2))),
+)
+
+
+def probed(task: Task, shelf: Shelf, backbone: str, **others: Any) -> Probe:
+    given = {"seeds": [0], "grid": (0.0, 1.0), "changes": CHANGES, "progress": False}
+    return probe(task, sources=shelf, backbone=backbone, **{**given, **others})
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder of its own, beside the shelf."""
+    return tmp_path / "runs"
+
+
+# ---- the grid
+
+
+def test_the_published_grid() -> None:
+    assert GRID == (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
+    assert points_of(GRID, sources=1) == [(value,) for value in GRID]
+    assert len(points_of(GRID, sources=2)) == 49
+    assert points_of((0, 1), sources=2) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_a_grid_is_sorted_and_checked() -> None:
+    assert checked_grid([1, 0, 0.5]) == (0.0, 0.5, 1.0)
+    for bad in ([], [0.5, 0.5], [0.0, float("nan")], [float("inf")]):
+        with pytest.raises(InputError, match="give finite numbers, each once"):
+            checked_grid(bad)
+
+
+@pytest.mark.parametrize("names", [[], ["cola", "mrpc", "rte"]])
+def test_other_than_one_or_two_sources_are_refused(task: Task, shelf: Shelf, names: list[str]) -> None:
+    with pytest.raises(InputError, match=f"one source or two, not of {len(names)} "):
+        probed(task, shelf.only(names), "nowhere")  # before the backbone is loaded
+
+
+# ---- runs
+
+
+def test_every_point_and_seed_is_trained(task: Task, shelf: Shelf, tiny_backbone: str) -> None:
+    told: list[ProbeRun] = []
+    found = probed(task, shelf.only(["rte", "cola"]), tiny_backbone, seeds=[0, 1], train_rows=12, done=told.append)
+    points = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
+    assert [(r.omega, r.seed) for r in found.runs] == [(omega, seed) for seed in (0, 1) for omega in points]
+    assert told == list(found.runs)
+    assert found.sources == ("rte", "cola") and found.metric == "accuracy" and found.split == "dev"
+    assert all(r.rows == {"train": 12, "dev": 8} for r in found.runs)
+    losses = {r.metrics["dev"]["loss"] for r in found.runs}
+    assert len(losses) == 8  # each point is a model of its own, and so is each seed
+
+
+def test_a_point_is_the_probing_method_and_the_backbone_is_left_clean(
+    task: Task, shelf: Shelf, tiny_backbone: str
+) -> None:
+    found = probed(task, shelf.only(["rte"]), tiny_backbone, grid=(0.0, 0.7))
+    method = Probing(omega=(0.7,))
+    model = TransferModel(load_backbone(tiny_backbone), task=task, method=method, sources=[shelf["rte"]], seed=0)
+    alone = train(model, recipe=changed(recipe_for(method), CHANGES), progress=False)
+    assert found.runs[1].metrics == alone.metrics  # though another point was trained on the same backbone before
+
+
+def test_finished_points_are_found_again(task: Task, shelf: Shelf, tiny_backbone: str, runs: Path) -> None:
+    shelf = shelf.only(["rte"])
+    first = probed(task, shelf, tiny_backbone, folder=runs)
+    kept = {path: path.stat().st_mtime_ns for path in runs.iterdir()}
+    assert len(kept) == 2
+    again = probed(task, shelf, tiny_backbone, folder=runs, grid=(1.0, 0.0))
+    assert again == first
+    more = probed(task, shelf, tiny_backbone, folder=runs, grid=(0.0, 0.5, 1.0))
+    assert len(list(runs.iterdir())) == 3 and [more.runs[0], more.runs[2]] == list(first.runs)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_other_settings_are_other_runs(task: Task, shelf: Shelf, tiny_backbone: str, runs: Path) -> None:
+    one, grid = shelf.only(["rte"]), (1.0,)
+    probed(task, one, tiny_backbone, folder=runs, grid=grid)
+    probed(task, one, tiny_backbone, folder=runs, grid=grid, changes={"epochs": 2})
+    probed(task, one, tiny_backbone, folder=runs, grid=grid, train_rows=20)
+    probed(task, one, tiny_backbone, folder=runs, grid=grid, seeds=[1])
+    probed(task, shelf.only(["cola"]), tiny_backbone, folder=runs, grid=grid)
+    assert len(list(runs.iterdir())) == 5
+
+
+def test_a_damaged_run_is_trained_again(task: Task, shelf: Shelf, tiny_backbone: str, runs: Path) -> None:
+    first = probed(task, shelf.only(["rte"]), tiny_backbone, folder=runs, grid=(1.0,))
+    (path,) = runs.iterdir()
+    path.write_text(path.read_text()[:-40])
+    again = probed(task, shelf.only(["rte"]), tiny_backbone, folder=runs, grid=(1.0,))
+    assert again.runs[0].metrics == first.runs[0].metrics
+
+
+def test_sources_of_another_backbone_are_refused(task: Task, tiny_backbone: str) -> None:
+    with pytest.raises(InputError, match="'mnli' has width 384"):
+        probed(task, Shelf("builtin").only(["mnli"]), tiny_backbone)
+
+
+# ---- results
+
+
+def test_means_and_spreads() -> None:
+    assert ONE.means() == pytest.approx([50, 70])
+    assert ONE.spreads() == pytest.approx([0, 14.1421356])
+    np.testing.assert_allclose(TWO.means(), [[0, 10], [20, 30]])
+    assert not TWO.spreads().any()
+
+
+def test_the_tables_cells() -> None:
+    assert table(ONE) == [["omega of mnli", "test accuracy"], ["0", "50.0 ± 0.0"], ["0.5", "70.0 ± 14.1"]]
+    assert table(TWO) == [
+        ["omega of mnli \\ of qqp", "0", "0.5"],
+        ["0", "0.0", "10.0"],
+        ["0.5", "20.0", "30.0"],
+    ]
+
+
+def test_the_caption_says_what_was_measured() -> None:
+    assert ONE.caption() == "rte: accuracy (%), 1,200 train and 50 dev rows, scored on 70 test rows, 2 seeds"
+    assert TWO.caption().endswith("1 seed")
+
+
+@pytest.mark.parametrize(("found", "ends"), [(ONE, ["50.0", "70.0"]), (TWO, ["30.0", "omega of qqp"])])
+def test_what_is_written(found: Probe, ends: list[str], tmp_path: Path) -> None:
+    write_probe(found, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"table.md", "scores.csv", "heatmap.svg", "heatmap.png"}
+    text = (tmp_path / "table.md").read_text()
+    assert found.caption() in text and f"| {' | '.join(table(found)[1])} |" in text
+    drawing = (tmp_path / "heatmap.svg").read_text()
+    assert "omega of mnli" in drawing and "test accuracy (%)" in drawing
+    assert all(word in drawing for word in found.caption().split())  # in as many lines as it takes
+    if found is TWO:
+        assert all(end in drawing for end in ends)
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert [row["omega of mnli"] for row in rows] == [str(r.omega[0]) for r in found.runs]
+    assert float(rows[1]["test accuracy"]) == found.runs[1].metrics["test"]["accuracy"]
+    assert rows[0]["dev loss"] == "2.000000" and rows[0]["seconds"] == "12.3"
