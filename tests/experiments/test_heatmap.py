@@ -51,14 +51,14 @@ def test_numbers_can_be_read_on_their_colour() -> None:
     assert {text.get_color() for text in flat.axes[0].texts} == {"white"}
 
 
-def test_a_line_has_its_points_its_band_and_its_names() -> None:
+def test_a_line_has_its_points_its_error_bars_and_its_names() -> None:
     figure = score_line(
         np.array([50.0, 60.0]), spread=np.array([1.0, 2.0]), at=[0, 1], axis="omega", score_axis="f1", title="rte"
     )
     (axes,) = figure.axes
     assert axes.lines[0].get_xydata().tolist() == [[0, 50], [1, 60]]
-    band = axes.collections[0].get_paths()[0].vertices
-    assert {(0, 49), (0, 51), (1, 58), (1, 62)} <= set(map(tuple, band.tolist()))
+    (bars,) = axes.collections
+    assert [bar.tolist() for bar in bars.get_segments()] == [[[0, 49], [0, 51]], [[1, 58], [1, 62]]]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("omega", "f1", "rte")
 
 

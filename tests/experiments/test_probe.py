@@ -13,7 +13,7 @@ import pytest
 
 from scalearn.backbones import load_backbone
 from scalearn.errors import InputError
-from scalearn.experiments.probe import GRID, Probe, ProbeRun, checked_grid, points_of, probe, table, write_probe
+from scalearn.experiments.probe import GRID, Probe, ProbeRun, checked_grid, points_of, probe, tables, write_probe
 from scalearn.methods import Probing, changed, recipe_for
 from scalearn.model import TransferModel
 from scalearn.sources import Shelf
@@ -92,7 +92,7 @@ def test_every_point_and_seed_is_trained(task: Task, shelf: Shelf, tiny_backbone
     points = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
     assert [(r.omega, r.seed) for r in found.runs] == [(omega, seed) for seed in (0, 1) for omega in points]
     assert told == list(found.runs)
-    assert found.sources == ("rte", "cola") and found.metric == "accuracy" and found.split == "dev"
+    assert found.sources == ("rte", "cola") and found.metric == "accuracy" and found.splits == ("dev",)
     assert all(r.rows == {"train": 12, "dev": 8} for r in found.runs)
     losses = {r.metrics["dev"]["loss"] for r in found.runs}
     assert len(losses) == 8  # each point is a model of its own, and so is each seed
@@ -147,23 +147,41 @@ def test_sources_of_another_backbone_are_refused(task: Task, tiny_backbone: str)
 
 
 def test_means_and_spreads() -> None:
-    assert ONE.means() == pytest.approx([50, 70])
-    assert ONE.spreads() == pytest.approx([0, 14.1421356])
-    np.testing.assert_allclose(TWO.means(), [[0, 10], [20, 30]])
-    assert not TWO.spreads().any()
+    assert ONE.means("test") == pytest.approx([50, 70])
+    assert ONE.means("dev") == pytest.approx([10, 10])
+    assert ONE.spreads("test") == pytest.approx([0, 14.1421356])
+    np.testing.assert_allclose(TWO.means("test"), [[0, 10], [20, 30]])
+    assert not TWO.spreads("test").any()
 
 
 def test_the_tables_cells() -> None:
-    assert table(ONE) == [["omega of mnli", "test accuracy"], ["0", "50.0 ± 0.0"], ["0.5", "70.0 ± 14.1"]]
-    assert table(TWO) == [
-        ["omega of mnli \\ of qqp", "0", "0.5"],
-        ["0", "0.0", "10.0"],
-        ["0.5", "20.0", "30.0"],
+    assert tables(ONE) == {
+        "dev and test accuracy": [
+            ["omega of mnli", "dev", "test"],
+            ["0", "10.0 ± 0.0", "50.0 ± 0.0"],
+            ["0.5", "10.0 ± 0.0", "70.0 ± 14.1"],
+        ]
+    }
+    headings = ["omega of mnli \\ of qqp", "0", "0.5"]
+    assert tables(TWO) == {
+        "dev accuracy": [headings, ["0", "10.0", "10.0"], ["0.5", "10.0", "10.0"]],
+        "test accuracy": [headings, ["0", "0.0", "10.0"], ["0.5", "20.0", "30.0"]],
+    }
+
+
+def test_a_task_without_test_rows_has_dev_scores_only(tmp_path: Path) -> None:
+    untested = [
+        replace(r, rows={"train": 9, "dev": 5}, metrics={"dev": {"accuracy": 0.25, "loss": 1.0}}) for r in TWO.runs
     ]
+    found = replace(TWO, runs=tuple(untested))
+    assert list(tables(found)) == ["dev accuracy"]
+    assert found.caption() == "rte: accuracy (%), 9 train and 5 dev rows, 1 seed"
+    write_probe(found, tmp_path)
+    assert "dev accuracy (%)" in (tmp_path / "heatmap.svg").read_text()
 
 
 def test_the_caption_says_what_was_measured() -> None:
-    assert ONE.caption() == "rte: accuracy (%), 1,200 train and 50 dev rows, scored on 70 test rows, 2 seeds"
+    assert ONE.caption() == "rte: accuracy (%), 1,200 train and 50 dev rows, tested on 70, 2 seeds"
     assert TWO.caption().endswith("1 seed")
 
 
@@ -172,15 +190,17 @@ def test_what_is_written(found: Probe, ends: list[str], tmp_path: Path) -> None:
     write_probe(found, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"table.md", "scores.csv", "heatmap.svg", "heatmap.png"}
     text = (tmp_path / "table.md").read_text()
-    assert found.caption() in text and f"| {' | '.join(table(found)[1])} |" in text
+    assert found.caption() in text
+    for title, rows in tables(found).items():
+        assert f"\n{title}:\n" in text and all(f"\n| {' | '.join(row)} |\n" in text for row in rows)
     drawing = (tmp_path / "heatmap.svg").read_text()
     assert "omega of mnli" in drawing and "test accuracy (%)" in drawing
     assert all(word in drawing for word in found.caption().split())  # in as many lines as it takes
     if found is TWO:
         assert all(end in drawing for end in ends)
     with (tmp_path / "scores.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 4
-    assert [row["omega of mnli"] for row in rows] == [str(r.omega[0]) for r in found.runs]
-    assert float(rows[1]["test accuracy"]) == found.runs[1].metrics["test"]["accuracy"]
-    assert rows[0]["dev loss"] == "2.000000" and rows[0]["seconds"] == "12.3"
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 4
+    assert [line["omega of mnli"] for line in lines] == [str(r.omega[0]) for r in found.runs]
+    assert float(lines[1]["test accuracy"]) == found.runs[1].metrics["test"]["accuracy"]
+    assert lines[0]["dev loss"] == "2.000000" and lines[0]["seconds"] == "12.3"

@@ -39,7 +39,7 @@ def probe(
 
     Example: `scalearn probe rte --data glue/ --train-rows 500 --sources mnli,qqp --out runs/probe`
     """
-    from scalearn.experiments.probe import checked_grid, points_of, table, write_probe
+    from scalearn.experiments.probe import checked_grid, points_of, tables, write_probe
     from scalearn.experiments.probe import probe as run_all
 
     names = [name for name in o.split_names(sources) if name]
@@ -61,14 +61,14 @@ def probe(
         progress=not quiet,
         done=_Counter(len(points_of(values, sources=len(names))) * seeds, metric=task.main_metric),
     )
-    headings, *rows = table(found)
-    shown = Table()
-    for heading in headings:
-        shown.add_column(escape(heading), justify="right")
-    for row in rows:
-        shown.add_row(*row)
     _console.print(escape(found.caption()))
-    _console.print(shown)
+    for title, (headings, *rows) in tables(found).items():
+        shown = Table(title=escape(title))
+        for heading in headings:
+            shown.add_column(escape(heading), justify="right")
+        for row in rows:
+            shown.add_row(*row)
+        _console.print(shown)
     write_probe(found, out)
     _console.print(f"the same as table.md, scores.csv, heatmap.svg and heatmap.png in {escape(str(out))}")
 

@@ -104,7 +104,7 @@ def score_line(
     score_axis: str,
     title: str,
 ) -> Figure:
-    """Scores along one coefficient, with their spread as a band.
+    """Scores along one coefficient, with their spread as error bars.
 
     Args:
         scores: (G,), one for each value of the coefficient.
@@ -116,8 +116,7 @@ def score_line(
     """
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.fill_between(at, scores - spread, scores + spread, alpha=0.25, linewidth=0)
-    axes.plot(at, scores, marker="o")
+    axes.errorbar(at, scores, yerr=spread, marker="o", capsize=3)
     axes.set_xticks(list(at), [f"{value:g}" for value in at])
     axes.set_xlabel(axis)
     axes.set_ylabel(score_axis)

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from scalearn import sites
 from scalearn.atomic import write_text
@@ -69,36 +71,36 @@ class Probe:
     runs: tuple[ProbeRun, ...]
 
     @property
-    def split(self) -> str:
-        """Where the scores are from: ``test``, or ``dev`` of a task without test rows."""
-        return "test" if "test" in self.runs[0].metrics else "dev"
+    def splits(self) -> tuple[str, ...]:
+        """Where scores are from: ``dev``, and ``test`` where the task has one."""
+        return tuple(split for split in ("dev", "test") if split in self.runs[0].metrics)
 
     @property
     def seeds(self) -> int:
         """How many there are."""
         return len({run.seed for run in self.runs})
 
-    def scores(self, omega: tuple[float, ...]) -> list[float]:
+    def scores(self, omega: tuple[float, ...], split: str) -> list[float]:
         """The score of each seed at a point, in percent."""
-        return [100 * run.metrics[self.split][self.metric] for run in self.runs if run.omega == omega]
+        return [100 * run.metrics[split][self.metric] for run in self.runs if run.omega == omega]
 
-    def means(self) -> np.ndarray:
+    def means(self, split: str) -> np.ndarray:
         """Mean scores over seeds, (G,) for one source and (G, G) for two, the first source's coefficient down."""
-        return self._over_grid(statistics.fmean)
+        return self._over_grid(statistics.fmean, split)
 
-    def spreads(self) -> np.ndarray:
+    def spreads(self, split: str) -> np.ndarray:
         """Standard deviations over seeds, of the same shape; 0 for one seed."""
-        return self._over_grid(lambda scores: statistics.stdev(scores) if len(scores) > 1 else 0.0)
+        return self._over_grid(lambda scores: statistics.stdev(scores) if len(scores) > 1 else 0.0, split)
 
-    def _over_grid(self, reduce: Callable[[list[float]], float]) -> np.ndarray:
+    def _over_grid(self, reduce: Callable[[list[float]], float], split: str) -> np.ndarray:
         points = points_of(self.grid, sources=len(self.sources))
-        values = [reduce(self.scores(omega)) for omega in points]
+        values = [reduce(self.scores(omega, split)) for omega in points]
         return np.array(values).reshape((len(self.grid),) * len(self.sources))
 
     def caption(self) -> str:
         """What the scores are, in one line."""
         rows = " and ".join(f"{count:,} {split}" for split, count in self.runs[0].rows.items() if split != "test")
-        tested = f", scored on {self.runs[0].rows[self.split]:,} {self.split} rows"
+        tested = f", tested on {self.runs[0].rows['test']:,}" if "test" in self.splits else ""
         return f"{self.task}: {self.metric} (%), {rows} rows{tested}, {self.seeds} seed{'s' if self.seeds > 1 else ''}"
 
 
@@ -228,49 +230,65 @@ def _trained(
     )
 
 
-def table(found: Probe) -> list[list[str]]:
-    """Headings, and then rows of cells: a row per coefficient of the (first) source, mean ± spread over seeds."""
-    cells = [
-        [f"{mean:.1f} ± {spread:.1f}" if found.seeds > 1 else f"{mean:.1f}" for mean, spread in zip(*row, strict=True)]
-        for row in zip(_square(found.means()), _square(found.spreads()), strict=True)
-    ]
+def tables(found: Probe) -> dict[str, list[list[str]]]:
+    """The scores by the table's title: headings, and then rows of cells, mean ± spread over seeds.
+
+    A row is a coefficient of the (first) source. One source makes one table with a column per split, two make a table
+    per split with a column per coefficient of the second.
+    """
+    names = [f"{value:g}" for value in found.grid]
     if len(found.sources) == 1:
-        headings = [f"omega of {found.sources[0]}", f"{found.split} {found.metric}"]
-    else:
-        first, second = found.sources
-        headings = [f"omega of {first} \\ of {second}", *(f"{value:g}" for value in found.grid)]
-    return [headings, *([f"{value:g}", *row] for value, row in zip(found.grid, cells, strict=True))]
+        title = f"{' and '.join(found.splits)} {found.metric}"
+        columns = np.stack([_cells(found, split) for split in found.splits], axis=1)
+        return {title: [[f"omega of {found.sources[0]}", *found.splits], *_beside(names, columns)]}
+    headings = ["omega of {} \\ of {}".format(*found.sources), *names]
+    return {f"{split} {found.metric}": [headings, *_beside(names, _cells(found, split))] for split in found.splits}
 
 
 def write_probe(found: Probe, folder: Path) -> None:
-    """Writes ``table.md``, ``scores.csv`` and the picture ``heatmap.svg`` and ``.png`` into a folder."""
-    headings, *rows = table(found)
-    lines = [found.caption(), "", _line(headings), _line(["---", *["---:"] * (len(headings) - 1)]), *map(_line, rows)]
+    """Writes ``table.md``, ``scores.csv`` and the picture ``heatmap.svg`` and ``.png`` into a folder.
+
+    The picture is of the test scores, or of the dev scores of a task without test rows.
+    """
+    lines = [found.caption()]
+    for title, (headings, *rows) in tables(found).items():
+        lines += ["", f"{title}:", "", _line(headings), _line(["---", *["---:"] * (len(headings) - 1)])]
+        lines += map(_line, rows)
     write_text(folder / "table.md", "\n".join(lines) + "\n")
     write_text(folder / "scores.csv", _scores(found))
-    colour = f"{found.split} {found.metric} (%)"
-    if len(found.sources) == 1:
-        figure = score_line(
-            found.means(),
-            spread=found.spreads(),
-            at=found.grid,
-            axis=f"omega of {found.sources[0]}",
-            score_axis=colour,
-            title=found.caption(),
-        )
-    else:
-        names = [f"{value:g}" for value in found.grid]
-        figure = score_map(
-            found.means(),
-            spread=found.spreads() if found.seeds > 1 else None,
-            rows=names,
-            columns=names,
-            row_axis=f"omega of {found.sources[0]}",
-            column_axis=f"omega of {found.sources[1]}",
-            colour=colour,
-            title=found.caption(),
-        )
-    write_figure(figure, folder / "heatmap")
+    write_figure(_picture(found, found.splits[-1]), folder / "heatmap")
+
+
+def _picture(found: Probe, split: str) -> Figure:
+    """A line for one source, a heat map for two."""
+    means, spreads, score = found.means(split), found.spreads(split), f"{split} {found.metric} (%)"
+    axes = [f"omega of {name}" for name in found.sources]
+    if len(axes) == 1:
+        return score_line(means, spread=spreads, at=found.grid, axis=axes[0], score_axis=score, title=found.caption())
+    names = [f"{value:g}" for value in found.grid]
+    return score_map(
+        means,
+        spread=spreads if found.seeds > 1 else None,
+        rows=names,
+        columns=names,
+        row_axis=axes[0],
+        column_axis=axes[1],
+        colour=score,
+        title=found.caption(),
+    )
+
+
+def _cells(found: Probe, split: str) -> NDArray[np.object_]:
+    """Mean ± spread of every point as text, in the shape of the grid."""
+    means, spreads = found.means(split), found.spreads(split)
+    cells = np.empty(means.shape, dtype=object)
+    for place, mean in np.ndenumerate(means):
+        cells[place] = f"{mean:.1f} ± {spreads[place]:.1f}" if found.seeds > 1 else f"{mean:.1f}"
+    return cells
+
+
+def _beside(names: Sequence[str], cells: NDArray[np.object_]) -> list[list[str]]:
+    return [[name, *row] for name, row in zip(names, cells.tolist(), strict=True)]
 
 
 def _scores(found: Probe) -> str:
@@ -285,10 +303,6 @@ def _scores(found: Probe) -> str:
         values = [f"{run.metrics[split][name]:.6f}" for split, name in scores]
         writer.writerow([*run.omega, run.seed, *values, f"{run.epochs:g}", f"{run.seconds:.1f}"])
     return stream.getvalue()
-
-
-def _square(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
 
 
 def _line(cells: Sequence[str]) -> str:
