@@ -40,7 +40,7 @@ def test_methods_says_what_each_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_methods_of_one_stage() -> None:
-    out = run("methods", "--stage", "joint", "--sources", 3)
+    out = run("methods", "--stage", "joint", "--sources-count", 3)
     assert "adapter-m" in out and "T = 3" in out and "scalearn-uniform" not in out and "ia3" not in out
 
 
@@ -59,7 +59,7 @@ def test_rates(deltas: float, head: float, said: str) -> None:
 
 
 def test_params_is_a_table_and_a_file(tmp_path: Path) -> None:
-    words = ("params", "--backbone", "roberta-base", "--sources", 8, "--out", tmp_path / "new" / "params.md")
+    words = ("params", "--backbone", "roberta-base", "--tasks", 8, "--out", tmp_path / "new" / "params.md")
     out = run(*words)
     assert [cell.strip() for cell in row(out, "propetl-m").strip("│").split("│")] == [
         "propetl-m", "74,544", "1,474,560", "4,737,040", "6,286,144",

@@ -134,5 +134,5 @@ def test_no_sources_are_refused(roberta: Skeleton) -> None:
         lambda: count(REGISTRY["scalearn"].method, backbone=roberta, sources=0),
         lambda: count_all(sources=0),
     ):
-        with pytest.raises(InputError, match="sources=0: count with at least one"):
+        with pytest.raises(InputError, match=r"sources=0: count with at least one \(--tasks\)"):
             counted()

@@ -28,7 +28,9 @@ _STAGES = {
 }
 
 SourceCount = Annotated[
-    int, typer.Option("--sources", min=1, help="T: sources of transfer methods, tasks of joint ones.")
+    int,
+    # Not --sources, which names a shelf wherever else it stands.
+    typer.Option("--tasks", "--sources-count", min=1, help="T: sources of transfer methods, tasks of joint ones."),
 ]
 CountedBackbone = Annotated[
     str,
@@ -82,7 +84,7 @@ def params(
 ) -> None:
     """Count what every method trains, without loading any weights.
 
-    Example: `scalearn params --backbone roberta-base --sources 8 --out params.md`
+    Example: `scalearn params --backbone roberta-base --tasks 8 --out params.md`
     """
     from scalearn.experiments.counting import count_all
     from scalearn.methods import REGISTRY

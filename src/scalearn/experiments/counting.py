@@ -99,7 +99,7 @@ def count(
         InputError: the method does not fit the backbone, or `sources` is below one.
     """
     if sources < 1:
-        raise InputError(f"sources={sources}: count with at least one (--sources)")
+        raise InputError(f"sources={sources}: count with at least one (--tasks)")
     bones = skeleton(backbone) if isinstance(backbone, str) else backbone
     shape = bones.shape
     shelf = [_source(source or Adapter(), bones)] * sources if method.stage == "transfer" else []
@@ -121,7 +121,7 @@ def count_all(*, backbone: str | Skeleton = MINILM, sources: int = 8) -> dict[st
     """`count` of every method in the registry by name; None where one does not fit the backbone's architecture."""
     bones = skeleton(backbone) if isinstance(backbone, str) else backbone
     if sources < 1:
-        raise InputError(f"sources={sources}: count with at least one (--sources)")
+        raise InputError(f"sources={sources}: count with at least one (--tasks)")
     counts: dict[str, dict[str, int] | None] = {}
     for name, entry in REGISTRY.items():
         try:
