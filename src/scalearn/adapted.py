@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from scalearn import sites
 from scalearn.backbones import Backbone
 from scalearn.encoding import Features, batches, encode
 from scalearn.errors import InputError
-from scalearn.heads import Head
+from scalearn.heads import Head, pool
 from scalearn.methods import Method, Setting
 from scalearn.precision import Precision, attention_for, autocast
 from scalearn.sites import Placement
@@ -70,9 +70,12 @@ class AdaptedModel(nn.Module):
         Args:
             head: of the task.
             batch: ``input_ids`` (B, S), or (B, C, S) where each row is a multiple choice; ``attention_mask`` and
-                ``token_type_ids`` of the same shape, where there are any.
+                ``token_type_ids`` of the same shape, where there are any. Or ``pooled`` alone, from `pooled_of`.
             output_hidden_states: also return them.
         """
+        if "pooled" in batch:  # what the frozen part gives was computed before: (B, d), or (B, C, d)
+            scores = head.score(batch["pooled"])
+            return Answer(scores if batch["pooled"].ndim == 2 else scores.squeeze(-1), None)
         shape = batch["input_ids"].shape
         flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
         encoded: BaseModelOutput = self.backbone(**flat, output_hidden_states=output_hidden_states)
@@ -89,6 +92,12 @@ class AdaptedModel(nn.Module):
         if loss is not None and self.training:
             loss = loss + self.penalty()
         return SequenceClassifierOutput(loss=loss, logits=answer.logits, hidden_states=answer.hidden_states)
+
+    @property
+    def trains_head_only(self) -> bool:
+        """Whether the same row always gives the same pooled hidden state in training."""
+        heads = {id(p) for head in self.heads_by_task().values() for p in head.parameters()}
+        return not self.backbone_dropout and not any(p.requires_grad and id(p) not in heads for p in self.parameters())
 
     def penalty(self) -> Tensor | float:
         """What the method adds to the training loss."""
@@ -148,11 +157,45 @@ class AdaptedModel(nn.Module):
         texts = {key: list(data[key]) for key in data.column_names if key != "label"}
         return self.encode_for(task, texts, list(data["label"]))
 
-    @torch.no_grad()
     def logits_of(
         self, head: Head, rows: Sequence[Features], *, batch_size: int = 64, precision: Precision = "auto"
     ) -> Tensor:
         """Logits in float32 of tokenised rows, in their order, in evaluation mode: (N, outputs), or (N, C)."""
+        if not rows:
+            return torch.empty(0, head.out.out_features)
+
+        def compute(batch: Mapping[str, Tensor]) -> Tensor:
+            return self.answer(head, batch).logits
+
+        return self._over(rows, compute, batch_size=batch_size, precision=precision)
+
+    def pooled_of(
+        self, head: Head, rows: Sequence[Features], *, batch_size: int = 64, precision: Precision = "auto"
+    ) -> list[Features]:
+        """What a head reads of tokenised rows, in evaluation mode: rows with ``pooled`` (d,) or (C, d), and ``labels``.
+
+        Where everything but the head is frozen and without dropout, these rows stand for the tokens in training.
+        """
+
+        def compute(batch: Mapping[str, Tensor]) -> Tensor:
+            shape = batch["input_ids"].shape
+            flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
+            hidden = self.backbone(**flat).last_hidden_state
+            return pool(hidden, flat.get("attention_mask"), head.pooling).view(*shape[:-1], -1)
+
+        pooled = self._over(rows, compute, batch_size=batch_size, precision=precision)
+        return [{"pooled": own, "labels": row["labels"]} for own, row in zip(pooled, rows, strict=True)]
+
+    @torch.no_grad()
+    def _over(
+        self,
+        rows: Sequence[Features],
+        compute: Callable[[Mapping[str, Tensor]], Tensor],
+        *,
+        batch_size: int,
+        precision: Precision,
+    ) -> Tensor:
+        """What `compute` gives for each row, in float32, in evaluation mode."""
         was_training = self.training
         self.eval()
         self.backbone.set_attn_implementation(attention_for(training=False, precision=precision, device=self.device))
@@ -161,13 +204,14 @@ class AdaptedModel(nn.Module):
             for positions, batch in batches(self.need_tokenizer(), rows, batch_size=batch_size):
                 batch.pop("labels", None)
                 with autocast(precision, self.device):
-                    logits = self.answer(head, {key: value.to(self.device) for key, value in batch.items()}).logits
+                    values = compute({key: value.to(self.device) for key, value in batch.items()})
                 if result is None:
-                    result = torch.empty(len(rows), logits.shape[1])
-                result[positions] = logits.float().cpu()
+                    result = torch.empty(len(rows), *values.shape[1:])
+                result[positions] = values.float().cpu()
         finally:
             self.train(was_training)
-        return torch.empty(0, head.out.out_features) if result is None else result
+        assert result is not None, "there are rows"
+        return result
 
     # ---- what was trained
 

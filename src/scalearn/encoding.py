@@ -10,7 +10,10 @@ from torch import Tensor
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 Features = dict[str, Any]
-"""One row: ``input_ids``, ``attention_mask``, where the backbone has them ``token_type_ids``, and maybe ``labels``."""
+"""One row: ``input_ids``, ``attention_mask``, where the backbone has them ``token_type_ids``, and maybe ``labels``.
+
+Or ``pooled`` and ``labels``, where the frozen part was computed before (`AdaptedModel.pooled_of`).
+"""
 
 
 def encode(
@@ -67,6 +70,8 @@ def _encode_choices(
 
 def row_length(row: Features) -> int:
     """Tokens that a row costs in a batch of its like; of a multiple choice, those of its longest choice times C."""
+    if "pooled" in row:
+        return 1
     ids = row["input_ids"]
     return len(ids) * max(map(len, ids)) if isinstance(ids[0], list) else len(ids)
 
@@ -80,6 +85,9 @@ def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]
     pad = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
 
     def collate(rows: Sequence[Features]) -> dict[str, Tensor]:
+        if "pooled" in rows[0]:
+            labels = torch.tensor([row["labels"] for row in rows])
+            return {"pooled": torch.stack([row["pooled"] for row in rows]), "labels": labels}
         features = [{key: value for key, value in row.items() if key != "labels"} for row in rows]
         nested = isinstance(features[0]["input_ids"][0], list)
         if nested:

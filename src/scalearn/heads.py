@@ -70,8 +70,11 @@ class Head(nn.Module):
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Maps hidden states (B, S, d) to logits (B, outputs)."""
-        pooled = self.dropout(pool(hidden, attention_mask, self.pooling))
-        logits: Tensor = self.out(self.dropout(torch.tanh(self.dense(pooled))))
+        return self.score(pool(hidden, attention_mask, self.pooling))
+
+    def score(self, pooled: Tensor) -> Tensor:
+        """Maps pooled hidden states (..., d) to logits (..., outputs)."""
+        logits: Tensor = self.out(self.dropout(torch.tanh(self.dense(self.dropout(pooled)))))
         return logits
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -103,10 +103,11 @@ class TransferModel(AdaptedModel):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        pooled: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> SequenceClassifierOutput:
         """Logits, and the loss where there are labels.
@@ -116,13 +117,19 @@ class TransferModel(AdaptedModel):
             attention_mask: of the same shape, 1 for tokens and 0 for padding.
             token_type_ids: of the same shape, for backbones that have them.
             labels: (B,), class indices, numbers or right choices; (B, labels) of 0 and 1 for multi-label.
+            pooled: (B, d) or (B, C, d), instead of tokens: what `pooled_of` computed of them.
             output_hidden_states: also return the hidden states, L + 1 of (B, S, d).
 
         Returns:
             ``logits`` (B, outputs), or (B, C) for multiple choice; ``loss``, in training including the method's
             penalty; ``hidden_states``.
         """
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "pooled": pooled,
+        }
         return self.computed(self.head, batch, labels, output_hidden_states=output_hidden_states)
 
     def predict(

@@ -26,7 +26,7 @@ from scalearn.similarity import embed_task, similarity
 from scalearn.sources import Source
 from scalearn.tasks import Task
 
-ROWS = 100
+ROWS = 64
 """Training rows that an error is estimated on, drawn with the run's seed."""
 FOLDS = 4
 

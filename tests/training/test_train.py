@@ -113,6 +113,21 @@ def script_scores(patch: pytest.MonkeyPatch, scores: Iterable[float], model: Tra
 # ---- learning
 
 
+def test_the_frozen_part_is_computed_once(fresh: Fresh, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only a head is trained, its rows' pooled states stand for the tokens, and the result is the same."""
+    recipe = LEARNS.model_copy(update={"epochs": 2})
+    once = fresh("uniform-average", sources=shelf)
+    calls = Counter[str]()
+    once.backbone.register_forward_hook(lambda *_: calls.update(["passes"]))
+    fit(once, recipe=recipe)
+    assert calls["passes"] == 3, "32 train rows, 8 dev rows, and the dev rows again for the scores"
+    monkeypatch.setattr(TransferModel, "trains_head_only", False)
+    anew = fresh("uniform-average", sources=shelf)
+    fit(anew, recipe=recipe)
+    for name, value in weights(anew).items():
+        torch.testing.assert_close(weights(once)[name], value, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "rate", "fall", "accuracy"), [("full", 1e-2, 0.5, 1.0), ("adapter", 3e-2, 0.1, 0.6)])
 def test_training_lowers_the_loss(fresh: Fresh, name: str, rate: float, fall: float, accuracy: float) -> None:
     recipe = LEARNS.model_copy(update={"learning_rate": rate, "head_learning_rate": rate})

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scalearn.deltas.bottleneck import Bottleneck, StackedSources
+from scalearn.errors import InputError
 
 
 class AdapterFusion(StackedSources):
@@ -27,10 +28,18 @@ class AdapterFusion(StackedSources):
         width: d.
         value: whether the attended sum goes through a value matrix.
         dropout: on the attention scores.
+
+    Raises:
+        InputError: the sources' widths or activations differ, or their width is not d.
     """
 
     def __init__(self, sources: Sequence[Bottleneck], *, width: int, value: bool = True, dropout: float = 0.1) -> None:
         super().__init__(sources)
+        if self.up_bias.shape[1] != width:
+            raise InputError(
+                f"the backbone has width {width}, but the sources have width {self.up_bias.shape[1]}: take sources "
+                "that were trained on this backbone"
+            )
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         for linear in (self.query, self.key):

@@ -59,12 +59,15 @@ class Lora(nn.Module):
 
     @torch.no_grad()
     def merge(self, linear: nn.Module) -> None:
-        """Adds the update to the weight of the map itself, once; from then on nothing is computed here."""
+        """Adds the update to the weight of the map itself, once; from then on nothing is computed here.
+
+        Args:
+            linear: an `nn.Linear`, or GPT-2's Conv1D, whose weight is (inputs, outputs).
+        """
         if self.merged:
             return
         update = self.weight()
-        weight = linear.get_parameter("weight")
-        weight.add_(update.T if update.shape != weight.shape else update)
+        linear.get_parameter("weight").add_(update if isinstance(linear, nn.Linear) else update.T)
         self.merged = True
 
 

@@ -1,6 +1,6 @@
 """ProPETL: one bottleneck for all layers, seen by each through binary masks.
 
-    delta(z) = (m_up * U) relu((m_down * D) z + d) + u        m = 1 where |score| is among the largest fraction k
+    delta(z) = (m_up * U) f((m_down * D) z + d) + u        m = 1 where |score| is among the largest fraction k
 
 ProPETL-m has masks of the task too: m = 1 - (1 - m_task)(1 - m_layer), so a weight is kept if either keeps it. The
 gradient goes straight through the threshold: that of a score is the mask's times sign(score).
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scalearn.deltas.bottleneck import Bottleneck
+from scalearn.deltas.bottleneck import Bottleneck, activate
 from scalearn.deltas.conditioning import TaskSwitch, safe_key
 
 
@@ -82,8 +82,8 @@ class MaskedBottleneck(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Maps (..., d) to (..., d)."""
         down, up = self.masks()
-        hidden = torch.relu(F.linear(z, self.shared.down.weight * down, self.shared.down.bias))
-        return F.linear(hidden, self.shared.up.weight * up, self.shared.up.bias)
+        hidden = F.linear(z, self.shared.down.weight * down, self.shared.down.bias)
+        return F.linear(activate(hidden, self.shared.activation), self.shared.up.weight * up, self.shared.up.bias)
 
 
 class JointMaskedBottleneck(MaskedBottleneck):

@@ -295,7 +295,7 @@ ENTRIES = (
     _scaling(ScaLearn(uniform=True)),
     _scaling(ScaLearn(shared=True)),
     _scaling(ScaLearn(uniform=True, shared=True)),
-    Entry(method=AdapterFusion(), published=published(5e-5), default=default(5e-5, 1e-3)),
+    Entry(method=AdapterFusion(), published=published(5e-5), default=default(3e-4, 1e-3)),
     _head_only(AdapterSoup()),
     _head_only(LoraHub()),
     _head_only(BestSource()),

@@ -190,11 +190,14 @@ def _fit(
     callbacks: list[Any] = [EarlyStoppingCallback(recipe.patience)] if recipe.patience < recipe.epochs else []
     if progress:
         callbacks.append(bar := ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric))
+    train, dev = model.rows_of(task, "train"), sorted(model.rows_of(task, "dev"), key=row_length)
+    if model.trains_head_only:  # each row needs the backbone once, not once an epoch
+        train, dev = (model.pooled_of(model.head, rows, precision=precision) for rows in (train, dev))
     trainer = TransferTrainer(
         model=model,
         args=arguments,
-        train_dataset=model.rows_of(task, "train"),
-        eval_dataset=sorted(model.rows_of(task, "dev"), key=row_length),  # little of a batch is padding
+        train_dataset=train,
+        eval_dataset=dev,  # sorted by length, so that little of a batch is padding
         data_collator=collator(model.need_tokenizer()),
         compute_metrics=compute_metrics,
         callbacks=callbacks,
