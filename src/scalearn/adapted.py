@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOut
 
 from scalearn import sites
 from scalearn.backbones import Backbone
-from scalearn.encoding import Features, batches, encode
+from scalearn.encoding import Features, batches, encode, row_length
 from scalearn.errors import InputError
 from scalearn.heads import Head, pool
 from scalearn.methods import Method, Setting
@@ -184,7 +184,10 @@ class AdaptedModel(nn.Module):
             return pool(hidden, flat.get("attention_mask"), head.pooling).view(*shape[:-1], -1)
 
         pooled = self._over(rows, compute, batch_size=batch_size, precision=precision)
-        return [{"pooled": own, "labels": row["labels"]} for own, row in zip(pooled, rows, strict=True)]
+        return [
+            {"pooled": own, "labels": row["labels"], "length": row_length(row)}  # the length decides about batches
+            for own, row in zip(pooled, rows, strict=True)
+        ]
 
     @torch.no_grad()
     def _over(

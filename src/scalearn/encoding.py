@@ -12,7 +12,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 Features = dict[str, Any]
 """One row: ``input_ids``, ``attention_mask``, where the backbone has them ``token_type_ids``, and maybe ``labels``.
 
-Or ``pooled`` and ``labels``, where the frozen part was computed before (`AdaptedModel.pooled_of`).
+Or ``pooled``, ``length`` (tokens) and ``labels``, where the frozen part was computed before (`AdaptedModel.pooled_of`).
 """
 
 
@@ -71,7 +71,7 @@ def _encode_choices(
 def row_length(row: Features) -> int:
     """Tokens that a row costs in a batch of its like; of a multiple choice, those of its longest choice times C."""
     if "pooled" in row:
-        return 1
+        return int(row["length"])
     ids = row["input_ids"]
     return len(ids) * max(map(len, ids)) if isinstance(ids[0], list) else len(ids)
 
