@@ -106,7 +106,7 @@ def unembedded(tmp_path: Path, backbone: Backbone, make_source: Callable[..., So
 
 def test_update_stores_what_is_missing_and_nothing_else(unembedded: Path) -> None:
     before = {path: path.read_bytes() for path in unembedded.rglob("*") if path.is_file()}
-    result = invoke("policy-claims", "--shelf", unembedded, "--update")
+    result = invoke("policy-claims", "--update", unembedded)
     assert "stored the embedding of policy-claims" in result.stdout and "left out space" in result.stderr
     changed = [path for path in unembedded.rglob("*") if path.is_file() and path.read_bytes() != before[path]]
     assert changed == [unembedded / "policy-claims" / "source.json"]  # and no file is left beside it
@@ -116,24 +116,36 @@ def test_update_stores_what_is_missing_and_nothing_else(unembedded: Path) -> Non
 
     before = {path: path.read_bytes() for path in before}
     with pytest.raises(InputError, match=r"no data is known for space: .* --train-file, .* --name"):
-        invoke("policy-claims", "--shelf", unembedded, "--update")
+        invoke("policy-claims", "--update", unembedded)
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_update_from_own_rows(unembedded: Path, rows: dict[str, Path]) -> None:
-    result = invoke("--train-file", rows["space"], "--shelf", unembedded, "--update")
+    result = invoke("--train-file", rows["space"], "--update", unembedded)
     assert "left out" not in result.stderr
     own = Task.from_files(rows["space"], text="text", label="label")
     assert list(Shelf(unembedded)["space"].embedding) == embed_task(own)
-    assert "every source has an embedding already" in invoke("--shelf", unembedded, "--update").stdout
+    assert "every source has an embedding already" in invoke("--update", unembedded).stdout
+
+
+def test_a_shelf_of_one_is_updated_though_there_is_nothing_to_compare(unembedded: Path) -> None:
+    single = unembedded / "policy-claims"
+    out = invoke("--update", single).stdout
+    assert "stored the embedding" in out and "│" not in out
+    assert Shelf(single)["policy-claims"].embedding
 
 
 # ---- refusals
 
 
 def test_the_shelf_that_ships_is_not_updated() -> None:
-    with pytest.raises(InputError, match=r"--update writes into the shelf: give its folder \(--shelf DIR\)"):
-        invoke("--update")
+    with pytest.raises(InputError, match="--update writes into the shelf: give a folder of your own"):
+        invoke("--update", "builtin")
+
+
+def test_two_shelves_are_refused(topics: Path) -> None:
+    with pytest.raises(InputError, match="names the shelf, and so does --shelf builtin: leave one out"):
+        invoke("--update", topics, "--shelf", "builtin")
 
 
 def test_results_are_not_overwritten_unasked(topics: Path, tmp_path: Path) -> None:

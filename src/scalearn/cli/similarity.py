@@ -40,10 +40,13 @@ def similarity(
     choices: o.Choices = None,
     separator: o.Separator = None,
     name: o.Name = None,
-    shelf: Annotated[str, typer.Option(help="A folder of sources, or builtin: the shelf that ships.")] = "builtin",
+    shelf: Annotated[
+        str | None, typer.Option(help="A folder of sources; else builtin, the shelf that ships.", show_default=False)
+    ] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="First store the embeddings that the shelf's sources lack.")
-    ] = False,
+        Path | None,
+        typer.Option("--update", metavar="SHELF", help="As --shelf, and store the embeddings that its sources lack."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for similarity.csv, heatmap.svg and heatmap.png.")] = None,
     overwrite: o.Overwrite = False,
 ) -> None:
@@ -53,16 +56,18 @@ def similarity(
     it is the mean over all pairs of its rows.
 
     Examples: `scalearn similarity --train-file reviews.csv`,
-    `scalearn similarity rte mrpc --data glue/ --shelf shelf/ --update --out runs/similarity`
+    `scalearn similarity rte mrpc --data glue/ --update shelf/ --out runs/similarity`
     """
     from scalearn.similarity import embed_task
     from scalearn.sources import BUILTIN
 
-    if update and shelf == BUILTIN:
-        raise InputError("--update writes into the shelf: give its folder (--shelf DIR), not the one that ships")
+    if update is not None and shelf is not None:
+        raise InputError(f"--update {update} names the shelf, and so does --shelf {shelf}: leave one out")
+    if str(update) == BUILTIN:
+        raise InputError("--update writes into the shelf: give a folder of your own, not the one that ships")
     if out is not None:
         refuse_existing(out / "similarity.csv", overwrite=overwrite)
-    loaded = o.load_shelf(shelf)
+    loaded = o.load_shelf(shelf or str(update or BUILTIN))
     own = None
     if train_file is not None:
         own = o.load_target(
@@ -70,18 +75,20 @@ def similarity(
             separator=separator, called=name,
         )  # fmt: skip
     given = {task.name: task for task in (*(_known(name, data) for name in tasks or ()), *([own] if own else []))}
-    if update:
+    if update is not None:
         loaded = _updated(loaded, given, data=data)
     silent = [source.name for source in loaded if not source.embedding]
     if silent:
         print(
-            f"note: left out {', '.join(silent)}, which have no embedding of their texts; --shelf DIR --update stores "
-            "it, given the rows (--data, or --train-file and --name)",
+            f"note: left out {', '.join(silent)}, which have no embedding of their texts; --update SHELF stores it, "
+            "given the rows (--data, or --train-file and --name)",
             file=sys.stderr,
         )
     embeddings = {name: embed_task(task) for name, task in given.items()}
     sources = {f"{source.name} (source)": source.embedding for source in loaded if source.embedding}
     if len(embeddings) + len(sources) < 2:
+        if update is not None:
+            return  # what was asked for is done
         raise InputError("there is nothing to compare with: name another task, or give a shelf with embeddings")
     _show({**embeddings, **sources}, columns=list(embeddings or sources), out=out)
 
