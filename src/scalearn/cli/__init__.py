@@ -9,7 +9,7 @@ import warnings
 import typer
 from rich.console import Console
 
-from scalearn.cli import joint, learn, show, use
+from scalearn.cli import joint, learn, probe, registry, show, similarity, use
 from scalearn.errors import InputError
 
 app = typer.Typer(
@@ -29,7 +29,11 @@ for command in (
     use.predict,
     use.fold,
     show.compare,
+    probe.probe,
     show.sources,
+    similarity.similarity,
+    registry.methods,
+    registry.params,
 ):
     app.command()(command)
 
