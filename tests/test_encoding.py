@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scalearn.backbones import Backbone
-from scalearn.encoding import Features, batches, collator, encode
+from scalearn.encoding import Features, batches, collator, encode, row_length
 
 PAD, CLS, SEP = 0, 2, 3
 
@@ -94,3 +94,79 @@ def test_batches_go_from_long_to_short(backbone: Backbone, rows: list[Features])
 def test_batches_are_tensors(backbone: Backbone, rows: list[Features]) -> None:
     for _, batch in batches(backbone.tokenizer, rows, batch_size=3):
         assert all(isinstance(value, torch.Tensor) for value in batch.values())
+
+
+# ---- several labels
+
+
+def test_several_labels_are_a_row_of_the_batch(backbone: Backbone) -> None:
+    labels = [[1, 0, 1], [0, 0, 0]]
+    rows = encode(backbone.tokenizer, {"text_a": ["good", "bad film"]}, max_length=48, labels=labels)
+    assert [row["labels"] for row in rows] == labels
+    batch = collator(backbone.tokenizer)(rows)
+    assert batch["labels"].tolist() == labels and batch["input_ids"].shape == (2, 8)
+
+
+# ---- choices
+
+CHOICES = {
+    "text_a": ["the film", "a"],
+    "choices": [["was good", "was very bad and long", "b"], ["film", "good good", "short"]],
+}
+
+
+@pytest.fixture
+def chosen(backbone: Backbone) -> list[Features]:
+    return encode(backbone.tokenizer, CHOICES, max_length=48, labels=[2, 0])
+
+
+def test_each_choice_makes_a_pair_with_the_text(backbone: Backbone, chosen: list[Features]) -> None:
+    assert len(chosen) == 2
+    for row, text, choices in zip(chosen, *CHOICES.values(), strict=True):
+        pairs = encode(backbone.tokenizer, {"text_a": [text] * 3, "text_b": choices}, max_length=48)
+        for key in ("input_ids", "attention_mask", "token_type_ids"):
+            assert row[key] == [pair[key] for pair in pairs]
+    assert chosen[0]["input_ids"][0] == [CLS, *ids(backbone, "the film"), SEP, *ids(backbone, "was good"), SEP]
+    assert [row["labels"] for row in chosen] == [2, 0]
+
+
+def test_a_choice_is_cut_like_a_pair(backbone: Backbone) -> None:
+    texts = {"text_a": ["a b c a b c a b"], "choices": [["good film", "a b c a b c a b c a b c"]]}
+    (row,) = encode(backbone.tokenizer, texts, max_length=9)
+    assert row["input_ids"][0] == [CLS, *ids(backbone, "a b c a"), SEP, *ids(backbone, "good film"), SEP]
+    assert [len(choice) for choice in row["input_ids"]] == [9, 9]
+
+
+def test_choices_are_padded_together(backbone: Backbone, chosen: list[Features]) -> None:
+    batch = collator(backbone.tokenizer)(chosen)
+    longest = max(len(choice) for row in chosen for choice in row["input_ids"])
+    assert longest == 10
+    assert {key: tuple(value.shape) for key, value in batch.items()} == {
+        **dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (2, 3, 16)),
+        "labels": (2,),
+    }
+    for row, tokens, masks in zip(chosen, batch["input_ids"], batch["attention_mask"], strict=True):
+        for choice, own, mask in zip(row["input_ids"], tokens, masks, strict=True):
+            assert own[mask.bool()].tolist() == choice
+            assert (own[~mask.bool()] == PAD).all()
+    assert batch["labels"].tolist() == [2, 0]
+
+
+def test_a_row_of_choices_costs_its_longest_choice_times_their_number(chosen: list[Features]) -> None:
+    assert [row_length(row) for row in chosen] == [3 * 10, 3 * 6]
+
+
+def test_batches_of_choices(backbone: Backbone) -> None:
+    texts = {
+        "text_a": ["a"] * 5,
+        "choices": [[" ".join(["film"] * n), "good"] for n in (2, 9, 1, 14, 5)],
+    }
+    rows = encode(backbone.tokenizer, texts, max_length=48)
+    found = list(batches(backbone.tokenizer, rows, batch_size=2))
+    assert [positions for positions, _ in found] == [[3, 1], [4, 0], [2]]
+    assert [tuple(batch["input_ids"].shape) for _, batch in found] == [(2, 2, 24), (2, 2, 16), (1, 2, 8)]
+    assert all("labels" not in batch for _, batch in found)
+
+
+def test_no_rows_of_choices(backbone: Backbone) -> None:
+    assert encode(backbone.tokenizer, {"text_a": [], "choices": []}, max_length=48) == []

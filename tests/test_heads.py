@@ -97,3 +97,49 @@ def test_the_loss_is_at_least_float32(kind: str, given: torch.dtype, computed: t
     outputs = 1 if kind == "regression" else 3
     head = Head(width=6, outputs=outputs, kind=kind)
     assert head.loss(torch.randn(4, outputs, dtype=given), torch.tensor([0, 0, 0, 0])).dtype == computed
+
+
+def test_binary_cross_entropy() -> None:
+    head = Head(width=6, outputs=3, kind="multi-label")
+    logits, labels = torch.randn(4, 3), torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])
+    right = [
+        (value if label else 1 - value).log()
+        for row, truths in zip(logits.sigmoid(), labels.tolist(), strict=True)
+        for value, label in zip(row, truths, strict=True)
+    ]
+    assert len(right) == 12, "the mean is over rows and labels"
+    torch.testing.assert_close(head.loss(logits, labels), -torch.stack(right).mean())
+    torch.testing.assert_close(head.loss(logits, labels.float()), head.loss(logits, labels))
+
+
+def test_loss_over_choices() -> None:
+    """One score a choice: the row's choices compete with one another, and with no other row's."""
+    head = Head(width=6, outputs=1, kind="multiple-choice")
+    scores, labels = torch.randn(4, 2, requires_grad=True), torch.tensor([0, 1, 1, 0])
+    losses = [
+        torch.log(1 + torch.exp(row[1 - right] - row[right]))
+        for row, right in zip(scores, labels.tolist(), strict=True)
+    ]
+    loss = head.loss(scores, labels)
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+    (gradient,) = torch.autograd.grad(loss, scores)
+    torch.testing.assert_close(gradient.sum(dim=1), torch.zeros(4))
+    assert gradient[range(4), labels].max() < 0
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "multiple-choice"])
+@pytest.mark.parametrize("given", [torch.bfloat16, torch.float64])
+def test_the_loss_of_these_is_at_least_float32(kind: str, given: torch.dtype) -> None:
+    head = Head(width=6, outputs=2, kind=kind)
+    labels = torch.tensor([[0, 1], [1, 1]] if kind == "multi-label" else [0, 1])
+    computed = torch.float64 if given == torch.float64 else torch.float32
+    assert head.loss(torch.randn(2, 2, dtype=given), labels).dtype == computed
+
+
+def test_a_choice_is_scored_like_any_text() -> None:
+    head = Head(width=6, outputs=1, kind="multiple-choice").eval()
+    hidden = torch.randn(2, 3, 4, 6)  # rows, choices, tokens
+    scores = head(hidden.flatten(0, 1)).view(2, 3)
+    for row in range(2):
+        for choice in range(3):
+            torch.testing.assert_close(scores[row, choice], head(hidden[row, choice].unsqueeze(0))[0, 0])

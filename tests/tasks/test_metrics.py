@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scalearn.tasks.metrics import METRICS, accuracy, f1, f1_macro, matthews, pearson, spearman
+from scalearn.tasks.metrics import (
+    METRICS,
+    accuracy,
+    f1,
+    f1_macro,
+    matthews,
+    pearson,
+    precision_macro,
+    recall_macro,
+    spearman,
+    subset_accuracy,
+)
 
 GOLD = np.array([1, 1, 1, 0, 0, 1])
 GUESS = np.array([1, 0, 1, 0, 1, 1])  # true positives 3, false positives 1, false negatives 1, true negatives 1
@@ -84,3 +95,53 @@ def test_f1_without_positives_is_zero() -> None:
     zeros = np.zeros(3, dtype=int)
     assert f1(zeros, zeros) == 0.0
     assert f1_macro(zeros, zeros) == 1.0  # class 0 is all there is, and all of it is right
+
+
+# ---- several labels a row
+
+HOT_GOLD = np.array([[1, 0, 1], [1, 1, 0], [0, 0, 0], [0, 1, 0]])
+HOT_GUESS = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 0], [1, 1, 0]])
+# label by label: (tp 2, fp 1, fn 0), (tp 1, fp 0, fn 1), (tp 0, fp 0, fn 1)
+
+
+def test_several_labels_by_hand() -> None:
+    assert precision_macro(HOT_GOLD, HOT_GUESS) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert recall_macro(HOT_GOLD, HOT_GUESS) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert f1_macro(HOT_GOLD, HOT_GUESS) == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
+    assert subset_accuracy(HOT_GOLD, HOT_GUESS) == pytest.approx(1 / 4)
+
+
+def test_several_labels_by_formula() -> None:
+    generator = np.random.default_rng(2)
+    gold, guess = (generator.integers(0, 2, (100, 5)) for _ in range(2))
+    both, golds, guesses = (gold & guess).sum(0), gold.sum(0), guess.sum(0)
+    assert precision_macro(gold, guess) == pytest.approx(np.mean(both / guesses))
+    assert recall_macro(gold, guess) == pytest.approx(np.mean(both / golds))
+    assert f1_macro(gold, guess) == pytest.approx(np.mean(2 * both / (golds + guesses)))
+    assert subset_accuracy(gold, guess) == pytest.approx(
+        np.mean([list(a) == list(b) for a, b in zip(gold, guess, strict=True)])
+    )
+
+
+def test_labels_that_never_occur_count_as_zero() -> None:
+    zeros, some = np.zeros((2, 2), dtype=int), np.array([[1, 0], [1, 0]])
+    for name in ("f1_macro", "precision_macro", "recall_macro"):
+        assert METRICS[name](zeros, zeros) == 0.0
+        assert METRICS[name](some, some) == 0.5, "the second label has no row"
+    assert subset_accuracy(zeros, zeros) == 1.0
+
+
+def test_one_label_alone() -> None:
+    """One column is one label: its absence is no class of its own."""
+    gold, guess = np.array([[1], [0], [1], [1]]), np.array([[1], [1], [0], [1]])
+    assert precision_macro(gold, guess) == pytest.approx(2 / 3)
+    assert recall_macro(gold, guess) == pytest.approx(2 / 3)
+    assert f1_macro(gold, guess) == pytest.approx(2 / 3)
+    assert subset_accuracy(gold, guess) == pytest.approx(0.5)
+
+
+def test_precision_and_recall_of_classes() -> None:
+    assert precision_macro(GOLD, GUESS) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert recall_macro(GOLD, GUESS) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert precision_macro(np.array([0, 0, 1]), np.array([0, 0, 0])) == pytest.approx((2 / 3 + 0) / 2)
+    assert recall_macro(np.array([0, 0, 1]), np.array([0, 0, 0])) == pytest.approx((1 + 0) / 2)
