@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scalearn.deltas import Bottleneck, Constraint, FixedOmega, Omega, ScaledSources
+from scalearn.errors import InputError
 
 BATCH, LENGTH, WIDTH = 2, 5, 12
 VECTOR, UNIFORM = WIDTH, 1
@@ -267,6 +268,31 @@ def test_fold_in_float32() -> None:
     z = torch.randn(BATCH, LENGTH, WIDTH, dtype=torch.float32)
     assert folded.up.weight.dtype == torch.float32
     assert_near(folded(z), fused(z), 1e-6)
+
+
+@pytest.mark.parametrize("bottlenecks", [(4,), (3, 6, 1)], ids=["equal", "unequal"])
+def test_gelu_sources(bottlenecks: tuple[int, ...]) -> None:
+    """What a written-out Compacter++ is."""
+    adapters = sources(3, bottlenecks=bottlenecks)
+    for adapter in adapters:
+        adapter.activation = "gelu"
+    fused = ScaledSources(adapters, omega_of(3, VECTOR))
+    z = torch.randn(BATCH, LENGTH, WIDTH)
+    expected = sum(fused.omega.values[t] * adapter(z) for t, adapter in enumerate(adapters))
+    assert_near(fused(z), expected)
+    assert fused.fold().activation == "gelu"
+    assert_near(fused.fold()(z), expected)
+
+
+def test_mixed_activations_are_refused() -> None:
+    gelu = Bottleneck(width=WIDTH, bottleneck=4, activation="gelu")
+    with pytest.raises(InputError, match=r"gelu.*relu"):
+        ScaledSources([*sources(2), gelu], omega_of(3, VECTOR))
+
+
+def test_mixed_widths_are_refused() -> None:
+    with pytest.raises(InputError, match=r"width 8 .*width 12 "):
+        ScaledSources([*sources(2), *sources(1, width=8)], omega_of(3, UNIFORM))
 
 
 def test_fold_of_fixed_omega() -> None:
