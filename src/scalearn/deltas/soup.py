@@ -24,8 +24,17 @@ def average(deltas: Sequence[_Delta], weights: Sequence[float]) -> _Delta:
     """One delta whose parameters are the weighted sums of those of `deltas`, all of one class.
 
     Raises:
-        InputError: two have parameters of unequal shape.
+        InputError: two have parameters of unequal shape, or differ in an option (activation, alpha): their weights do
+            not mean the same.
     """
+    options = [name for name in vars(deltas[0]) if not name.startswith("_") and name != "training"]
+    for option in options:
+        found = {str(getattr(delta, option)) for delta in deltas}
+        if len(found) > 1:
+            raise InputError(
+                f"weights can be averaged among deltas of equal {option} only, but it is {', '.join(sorted(found))}: "
+                "choose sources trained alike"
+            )
     soup = copy.deepcopy(deltas[0])
     for name, mixed in soup.named_parameters():
         parts = [delta.get_parameter(name) for delta in deltas]
