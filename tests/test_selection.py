@@ -214,16 +214,19 @@ def test_lorahub_leans_on_the_informed_one(evidence: TaskEvidence) -> None:
     assert found.prepare(evidence) == found
 
 
-def test_lorahub_tries_no_more_than_it_may(evidence: TaskEvidence, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lorahub_tries_no_more_than_it_may_and_keeps_the_best(
+    evidence: TaskEvidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[tuple[float, ...]] = []
 
     def error(omega: np.ndarray) -> float:
         tried.append(tuple(omega))
-        return float(np.square(omega - 0.5).sum())
+        return -1.0 if len(tried) == 3 else float(np.square(omega - 0.5).sum())
 
     monkeypatch.setattr(evidence, "error", error)
-    LoraHub(evaluations=7).prepare(evidence)
+    found = LoraHub(evaluations=7).prepare(evidence)
     assert len(tried) == 7 and tried[0] == (0.0, 0.0)
+    assert found.omega == tried[2] != tried[-1]  # the best of all, not the last
 
 
 @pytest.mark.parametrize("name", ["best-source", "lorahub", "adaptersoup"])
