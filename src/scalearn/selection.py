@@ -66,7 +66,7 @@ class TaskEvidence:
         if silent:
             raise InputError(
                 f"sources {', '.join(silent)} have no embedding of their texts: train them with scalearn, which "
-                "computes it, run `scalearn similarity --update SHELF` with their data, or give the weights"
+                "computes it, run `scalearn similarity --shelf SHELF --update --data DIR`, or give the weights"
             )
         target = embed_task(self._with_rows())
         return [similarity(target, source.embedding) for source in self.sources]
@@ -85,10 +85,10 @@ class TaskEvidence:
         return _class_error(features, labels, seed=self.seed)
 
     def _with_rows(self) -> Task:
-        if not len(self.task.splits.get("train", ())):
-            raise InputError(
-                f"task {self.task.name!r} has no training rows to choose sources by: load it with its data"
-            )
+        rows = len(self.task.splits.get("train", ()))
+        if rows < 2:
+            found = "one training row only" if rows else "no training rows"
+            raise InputError(f"task {self.task.name!r} has {found} to choose sources by: load it with more")
         return self.task
 
     @cached_property
@@ -116,7 +116,7 @@ class TaskEvidence:
         rows, _ = self._rows
         assert self.backbone.tokenizer is not None
         model = self.backbone.model.eval()
-        values = FixedOmega([float(value) for value in omega])
+        values = FixedOmega([float(value) for value in omega]).to(model.device)
         deltas = self._fused
         for layers in deltas.values():
             for delta in layers:

@@ -75,8 +75,9 @@ def test_options_reach_the_method_and_the_recipe(scalearn, rows: Path, tiny_back
     model = shelf_folder.parent / "model"
     scalearn(
         "transfer", "--train-file", rows, "--sources", shelf_folder, "--out", model, "--backbone", tiny_backbone,
-        "--method", "scalearn-uniform++", "--only", "rte,cola", "--option", "dropout=0.1", "--option", "constraint=softmax",
-        "--option", "regularisation=0.5", "--option", "init_scale=1", "--learning-rate", 0.01, "--head-learning-rate", 0.02,
+        "--method", "scalearn-uniform++", "--only", "rte,cola", "--option", "dropout=0.1",
+        "--option", "constraint=softmax", "--option", "regularisation=0.5", "--option", "init_scale=1",
+        "--learning-rate", 0.01, "--head-learning-rate", 0.02,
         "--epochs", 1, "--batch-size", 4, "--seed", 5, "--pooling", "mean", "--quiet", "--include-sources",
     )  # fmt: skip
     described = json.loads((model / "scalearn.json").read_text())
