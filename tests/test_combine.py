@@ -106,6 +106,9 @@ def test_folding_over_lora_goes_into_the_weights(
     model.save_pretrained(tmp_path / "folded")
     loaded = TransferModel.from_pretrained(tmp_path / "folded")
     torch.testing.assert_close(logits(loaded), before, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits(loaded.fold().fold()), before, rtol=1e-4, atol=1e-5)  # once, however often
+    with pytest.raises(InputError, match="folded into the weights: load the model anew to train it"):
+        loaded.train()(**inputs())
 
 
 def _never(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -181,25 +181,28 @@ class TransferModel(AdaptedModel):
         """Replaces sources and coefficients by one ordinary delta per site, in place; returns itself.
 
         Bottlenecks become one bottleneck of width T * r. LoRA updates become one of rank T * r that is added to the
-        weight itself, so that inference costs nothing more. The folded model gives the same answers, needs no sources,
-        and is saved as `Adapter` or `LoRA`.
+        weight itself, so that inference costs nothing more; a model of method ``lora`` is folded likewise. The folded
+        model gives the same answers, needs no sources, and is saved as `Adapter` or `LoRA`. One folded into its weights
+        cannot be trained on, but what it saved can.
 
         Raises:
             InputError: there is nothing to fold.
         """
-        placement = self.placement
-        if not self.deltas or not all(isinstance(delta, ScaledSources | ScaledLoras) for delta in self.deltas):
-            raise InputError(
-                f"method {self.method.name!r} has nothing to fold: only methods that scale or average sources have"
-            )
-        folded = {
-            site: [cast(ScaledSources | ScaledLoras, delta).fold() for delta in layers]
-            for site, layers in placement.items()
-        }
-        sites.detach(self.backbone)
-        sites.attach(self.backbone, folded)
-        self.method = _folded_method(folded)
-        self.sources = ()
+        folded = self.placement
+        if not isinstance(self.method, LoRA):
+            if not self.deltas or not all(isinstance(delta, ScaledSources | ScaledLoras) for delta in self.deltas):
+                raise InputError(
+                    f"method {self.method.name!r} has nothing to fold: only methods that scale or average sources, and "
+                    "lora, have"
+                )
+            folded = {
+                site: [cast(ScaledSources | ScaledLoras, delta).fold() for delta in layers]
+                for site, layers in self.placement.items()
+            }
+            sites.detach(self.backbone)
+            sites.attach(self.backbone, folded)
+            self.method = _folded_method(folded)
+            self.sources = ()
         for site in folded.keys() - {LAYER}:
             for linear, delta in zip(sites.find_sites(self.backbone, site), folded[site], strict=True):
                 cast(Lora, delta).merge(linear)

@@ -51,8 +51,14 @@ class Lora(nn.Module):
         return self.scaling * (self.up.weight @ self.down.weight)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The new output (..., outputs), given the map's input x (..., inputs) and output y."""
+        """The new output (..., outputs), given the map's input x (..., inputs) and output y.
+
+        Raises:
+            InputError: in training, after `merge`.
+        """
         if self.merged:
+            if self.training:
+                raise InputError("this update was folded into the weights: load the model anew to train it")
             return y
         update: Tensor = self.up(self.down(x))
         return y + self.scaling * update
