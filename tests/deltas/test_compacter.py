@@ -61,14 +61,14 @@ def test_shapes(delta: Compacter) -> None:
 
 
 def test_starts_as_published() -> None:
-    delta = Compacter(width=4 * 5000, bottleneck=4 * 3000, rule=new_rule(20))
+    delta = Compacter(width=2000, bottleneck=1500, rule=new_rule(50))
     assert delta.rule.std().item() == pytest.approx(1e-4, rel=0.05)
-    delta = Compacter(width=4 * 5000, bottleneck=4 * 3000, rule=new_rule())
     for projection in (delta.down, delta.up):
         assert not projection.bias.any()
         for factor in (projection.left, projection.right):
-            for part in factor:  # xavier-normal of each (a, 1) matrix, not of the (n, a, 1) tensor
-                assert part.std().item() == pytest.approx((2 / (part.numel() + 1)) ** 0.5, rel=0.1)
+            fan = factor[0].numel() + 1  # of each (a, 1) matrix, not of the (n, a, 1) tensor
+            assert factor.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.1)
+            assert factor.abs().max().item() > 1.2 * (6 / fan) ** 0.5, "normal, not uniform"
 
 
 def test_published_count(trained) -> None:
