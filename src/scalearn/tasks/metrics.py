@@ -33,17 +33,17 @@ def f1(labels: Values, predictions: Values) -> float:
 
 def f1_macro(labels: Values, predictions: Values) -> float:
     """The plain mean of each class's F1, over the classes that occur in the labels or the predictions."""
-    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+    return float(f1_score(labels, predictions, average=_each(labels), zero_division=0.0))
 
 
 def precision_macro(labels: Values, predictions: Values) -> float:
     """The plain mean of each class's precision; a class that is never predicted counts as 0."""
-    return float(precision_score(labels, predictions, average="macro", zero_division=0.0))
+    return float(precision_score(labels, predictions, average=_each(labels), zero_division=0.0))
 
 
 def recall_macro(labels: Values, predictions: Values) -> float:
     """The plain mean of each class's recall; a class that never occurs counts as 0."""
-    return float(recall_score(labels, predictions, average="macro", zero_division=0.0))
+    return float(recall_score(labels, predictions, average=_each(labels), zero_division=0.0))
 
 
 def subset_accuracy(labels: Values, predictions: Values) -> float:
@@ -80,6 +80,11 @@ METRICS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
     }
 )
 """All metrics by name."""
+
+
+def _each(labels: Values) -> str:
+    """Scikit-learn's word for the mean over classes; a single label of a multi-label task is the only one there is."""
+    return "binary" if labels.ndim == 2 and labels.shape[1] == 1 else "macro"
 
 
 def _constant(values: Values) -> bool:

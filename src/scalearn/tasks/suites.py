@@ -232,10 +232,17 @@ def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], whe
             f"{where}: the classes are {', '.join(feature.names)}, not {', '.join(declaration.labels) or 'numbers'}; "
             f"give the data of {declaration.name} as published"
         )
-    columns = declaration.prepare({column: rows[column][:] for column in raw})
+    for column in (*declaration.text, *declaration.reads):
+        _check_text(rows[column][:], column, where)
+    try:
+        columns = declaration.prepare({column: rows[column][:] for column in raw})
+    except KeyError as error:
+        raise InputError(
+            f"{where}: {error} is not known in {', '.join(declaration.reads)}; give the data of {declaration.name} as "
+            "published"
+        ) from error
     for column in (*declaration.text, *declaration.choices):
-        if not all(isinstance(cell, str) for cell in columns[column]):
-            raise InputError(f"{where}: column {column!r} holds cells that are not text; give the data as published")
+        _check_text(columns[column], column, where)
     values = columns[declaration.label]
     if declaration.kind == "multi-label":
         values = [[int(name in row) for name in labels] for row in values]
@@ -249,6 +256,11 @@ def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], whe
         kind=declaration.kind,
         choices=list(zip(*choices, strict=True)) if choices else None,
     )
+
+
+def _check_text(cells: Sequence[Any], column: str, where: str) -> None:
+    if not all(isinstance(cell, str) for cell in cells):
+        raise InputError(f"{where}: column {column!r} holds cells that are not text; give the data as published")
 
 
 def _check_known(labels: Sequence[Any], declaration: Declaration, where: str) -> None:

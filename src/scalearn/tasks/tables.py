@@ -153,7 +153,7 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> Table:
             raise InputError(f"{path}: line {number} is not a JSON object; write one object a line: {{...}}")
         if len(dict(record)) < len(record):
             check_columns(path, [name for name, _ in record], ())
-        records.append(dict(record))
+        records.append({name: dict(cell) if isinstance(cell, _Pairs) else cell for name, cell in record})
         lines.append(number)
     existing = list(dict.fromkeys(name for record in records for name in record))
     check_columns(path, existing, columns)
