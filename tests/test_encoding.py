@@ -105,6 +105,9 @@ def test_several_labels_are_a_row_of_the_batch(backbone: Backbone) -> None:
     assert [row["labels"] for row in rows] == labels
     batch = collator(backbone.tokenizer)(rows)
     assert batch["labels"].tolist() == labels and batch["input_ids"].shape == (2, 8)
+    assert batch["labels"].dtype == torch.float32
+    pooled = [{"pooled": torch.zeros(4), "length": 3, "labels": row} for row in labels]
+    assert collator(backbone.tokenizer)(pooled)["labels"].dtype == torch.float32
 
 
 # ---- choices

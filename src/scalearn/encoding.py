@@ -80,14 +80,14 @@ def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]
     """Pads a batch to its longest row, rounded up to a multiple of 8 for the sake of the matrix kernels.
 
     Returns:
-        What makes of rows a batch: tensors (B, S), or (B, C, S) for multiple choice; ``labels`` (B,), or (B, labels).
+        What makes of rows a batch: tensors (B, S), or (B, C, S) for multiple choice; ``labels`` (B,), or
+        floats (B, labels).
     """
     pad = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
 
     def collate(rows: Sequence[Features]) -> dict[str, Tensor]:
         if "pooled" in rows[0]:
-            labels = torch.tensor([row["labels"] for row in rows])
-            return {"pooled": torch.stack([row["pooled"] for row in rows]), "labels": labels}
+            return {"pooled": torch.stack([row["pooled"] for row in rows]), "labels": _labels(rows)}
         features = [{key: value for key, value in row.items() if key != "labels"} for row in rows]
         nested = isinstance(features[0]["input_ids"][0], list)
         if nested:
@@ -98,10 +98,15 @@ def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]
         if nested:
             batch = {key: value.view(len(rows), -1, value.shape[-1]) for key, value in batch.items()}
         if "labels" in rows[0]:
-            batch["labels"] = torch.tensor([row["labels"] for row in rows])
+            batch["labels"] = _labels(rows)
         return batch
 
     return collate
+
+
+def _labels(rows: Sequence[Features]) -> Tensor:
+    labels = [row["labels"] for row in rows]
+    return torch.tensor(labels, dtype=torch.float32 if isinstance(labels[0], list) else None)
 
 
 def batches(
