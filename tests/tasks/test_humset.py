@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from huggingface_hub.utils import httpx
 
 from scalearn.errors import InputError
 from scalearn.tasks import load_task, suites, task_names
@@ -113,14 +114,41 @@ def test_humset_is_read_from_the_hub_as_one_table(tmp_path: Path, monkeypatch: p
     write(tmp_path, "humset")
     asked = []
 
-    def hub(*names: object) -> DatasetDict:
-        asked.append(names)
+    def hub(name: str, *, data_files: dict[str, str]) -> DatasetDict:
+        asked.append((name, data_files))
         return DatasetDict({split: table(split) for split in ROWS})
 
     monkeypatch.setattr(suites, "load_dataset", hub)
     ours = load_task("humset-pillars_2d")
     assert ours.fingerprint() == load_task("humset-pillars_2d", data=tmp_path).fingerprint()
-    assert asked == [("nlp-thedeep/humset", None)]
+    where = "hf://datasets/nlp-thedeep/humset/data"
+    assert asked == [("json", {split: f"{where}/{split}.jsonl" for split in ("train", "validation", "test")})]
+
+
+def test_a_hub_that_cannot_be_reached_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hub(*_: object, **__: object) -> DatasetDict:
+        raise httpx.ConnectError("refused")  # no OSError, unlike what an offline hub raises
+
+    monkeypatch.setattr(suites, "load_dataset", hub)
+    with pytest.raises(
+        InputError, match=r"humset-sectors: cannot read nlp-thedeep/humset from the Hub: refused;.*--data"
+    ):
+        load_task("humset-sectors")
+
+
+def test_lists_as_text_and_positions_of_classes_are_names_too(tmp_path: Path) -> None:
+    """As a CSV export and as the Hub's own conversion to Parquet write them."""
+    write(tmp_path, "humset")
+    lists = load_task("humset-sectors", data=tmp_path)
+    written = {split: table(split, sectors=[str(row) for row in ROWS[split]]) for split in ROWS}
+    write(tmp_path, "humset", **written)
+    assert load_task("humset-sectors", data=tmp_path).fingerprint() == lists.fingerprint()
+    names = ["unused", *reversed(LABELS)]
+    for split in ROWS:
+        positions = table(split, sectors=[[names.index(name) for name in row] for row in ROWS[split]])
+        written[split] = positions.cast_column("sectors", List(ClassLabel(names=names)))
+    write(tmp_path, "humset", **written)
+    assert load_task("humset-sectors", data=tmp_path).fingerprint() == lists.fingerprint()
 
 
 def test_a_missing_split_is_refused(tmp_path: Path) -> None:
@@ -131,16 +159,18 @@ def test_a_missing_split_is_refused(tmp_path: Path) -> None:
 
 
 def test_cells_that_are_no_lists_of_names_are_refused(tmp_path: Path) -> None:
-    for cells in (["WASH", "Health"], [["WASH"], None], [[1], [2]]):
+    for cells in (["WASH", "Health"], [["WASH"], None], [[1], [2]], ["['WASH']", "__import__('os')"], ["[", "{}"]):
         write(tmp_path, "humset", validation=table("validation", sectors=cells))
-        with pytest.raises(InputError, match=r"humset, validation: row [12] has .* for sectors, not a list of names"):
+        with pytest.raises(
+            InputError, match=r"humset, split validation: row [12] has .* for sectors, not a list of names"
+        ):
             load_task("humset-sectors", data=tmp_path)
     assert load_task("humset-pillars_1d", data=tmp_path).splits["dev"].num_rows == 2, "the other columns are whole"
 
 
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "humset", test=table("test").rename_column("sectors", "sector"))
-    with pytest.raises(InputError, match=r"humset, test: there is no column 'sectors'.*did you mean 'sector'"):
+    with pytest.raises(InputError, match=r"humset, split test: there is no column 'sectors'.*did you mean 'sector'"):
         load_task("humset-sectors", data=tmp_path)
 
 

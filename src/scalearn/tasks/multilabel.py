@@ -6,6 +6,7 @@ without a label, which is an answer like any other.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 from scalearn.errors import InputError
@@ -22,21 +23,42 @@ def read_label_lists(table: Table, column: str, *, separator: str) -> list[list[
     """The labels of each row, without surrounding blanks.
 
     Raises:
-        InputError: a cell is neither a list of names nor a string, or names a label twice.
+        InputError: the separator is empty; or a cell is neither a list of names nor a string, or names a label twice.
     """
+    if not separator:
+        raise InputError("the separator is empty; give what stands between two labels of a row, for instance ';'")
     rows = []
     for row, cell in enumerate(table.cells[column]):
         parts = cell.split(separator) if isinstance(cell, str) else [] if cell is None else cell
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            odd = next((part for part in parts if not isinstance(part, str)), None) if isinstance(parts, list) else None
+            found = f"a list with {odd!r} in it" if isinstance(parts, list) else f"of type {type(cell).__name__}"
             raise InputError(
-                f"{table.place(row)}: the labels in column {column!r} are of type {type(cell).__name__}; write a list "
-                f"of names, or names with {separator!r} between"
+                f"{table.place(row)}: the labels in column {column!r} are {found}; write a list of names "
+                f"(strings), or names with {separator!r} between"
             )
         names = [part.strip() for part in parts if part.strip()]
         if len(set(names)) < len(names):
             raise InputError(f"{table.place(row)}: column {column!r} names a label twice; name each once")
         rows.append(names)
     return rows
+
+
+def published_names(cell: object, known: Sequence[str] = ()) -> list[str] | None:
+    """The labels of a published row: a list of names, of positions in `known`, or such a list written out as text.
+
+    Returns:
+        The names; None if the cell is nothing of the kind.
+    """
+    if isinstance(cell, str):
+        try:
+            cell = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    if not isinstance(cell, list):
+        return None
+    names = [known[part] if isinstance(part, int) and 0 <= part < len(known) else part for part in cell]
+    return names if all(isinstance(name, str) for name in names) else None
 
 
 def label_names(rows: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, load_dataset
 from datasets.exceptions import DatasetsError
 from datasets.utils.stratify import stratified_shuffle_split_generate_indices
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under whichever name it is installed
 
 from scalearn.errors import InputError
 from scalearn.kinds import Kind
 from scalearn.tasks.metrics import COMBINED
-from scalearn.tasks.multilabel import label_names
+from scalearn.tasks.multilabel import label_names, published_names
 from scalearn.tasks.splits import make_split
 from scalearn.tasks.tables import check_columns, one_line
 from scalearn.tasks.task import Task
@@ -79,6 +80,8 @@ class Suite:
     """Dataset repository on the Hub; None if it is not there."""
     one_table: bool = False
     """Whether all tasks are columns of one data set, instead of a configuration and folder each."""
+    files: str | None = None
+    """Where a split's JSONL file is in the repository, for one that `datasets` cannot load by name."""
     folder: str
     """What the suite is called in a local folder."""
     tasks: tuple[Declaration, ...]
@@ -109,7 +112,7 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
     labels = declaration.labels
     if declaration.kind == "multi-label":  # one order for all splits, and the same in every process
         labels = label_names(
-            [row for split, rows in raw.items() for row in _lists(rows, declaration, f"{where}, {split}")]
+            [row for split, rows in raw.items() for row in _lists(rows, declaration, f"{where}, split {split}")]
         )
     whole = {split: _checked(rows, declaration, labels, f"{where}, split {split}") for split, rows in raw.items()}
     try:
@@ -165,8 +168,12 @@ def _read_hub(suite: Suite, declaration: Declaration, splits: Sequence[str]) -> 
             f"{_layout(suite, declaration)}"
         )
     try:
-        read = load_dataset(suite.repository, None if suite.one_table else declaration.name)
-    except (OSError, ValueError, DatasetsError) as error:
+        if suite.files is None:
+            read = load_dataset(suite.repository, declaration.name)
+        else:
+            files = {split: f"hf://datasets/{suite.repository}/{suite.files.format(split=split)}" for split in splits}
+            read = load_dataset("json", data_files=files)
+    except (OSError, ValueError, DatasetsError, httpx.HTTPError) as error:
         raise InputError(
             f"{declaration.name}: cannot read {suite.repository} from the Hub: {one_line(error)}; connect, or give a "
             f"folder with --data DIR (data=DIR) that holds {_layout(suite, declaration)}"
@@ -212,14 +219,18 @@ def _read_folder(folder: Path, split: str) -> Dataset:
 def _lists(rows: Dataset, declaration: Declaration, where: str) -> list[list[str]]:
     """The label lists of a multi-label split."""
     check_columns(Path(where), rows.column_names, (*declaration.text, declaration.label))
-    cells = rows[declaration.label][:]
-    for row, cell in enumerate(cells):
-        if not isinstance(cell, list) or not all(isinstance(name, str) for name in cell):
+    item = getattr(rows.features[declaration.label], "feature", None)
+    known = item.names if isinstance(item, ClassLabel) else ()
+    lists = []
+    for row, cell in enumerate(rows[declaration.label][:]):
+        names = published_names(cell, known)
+        if names is None:
             raise InputError(
                 f"{where}: row {row + 1} has {cell!r} for {declaration.label}, not a list of names; give the data of "
                 f"{declaration.name} as published"
             )
-    return [list(cell) for cell in cells]
+        lists.append(names)
+    return lists
 
 
 def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], where: str) -> Dataset:
@@ -245,7 +256,7 @@ def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], whe
         _check_text(columns[column], column, where)
     values = columns[declaration.label]
     if declaration.kind == "multi-label":
-        values = [[int(name in row) for name in labels] for row in values]
+        values = [[int(name in row) for name in labels] for row in _lists(rows, declaration, where)]
     else:
         _check_known(values, declaration, where)
     choices = [columns[column] for column in declaration.choices]
