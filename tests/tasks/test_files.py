@@ -238,7 +238,7 @@ def test_refuses_bad_texts(tmp_path: Path) -> None:
 def test_refuses_bad_labels(tmp_path: Path) -> None:
     refusal("row 2 (line 3)", "'label' is missing", path=csv_file(tmp_path, "a,b", "c,"))
     refusal("row 1 (line 1)", "missing", path=write(tmp_path / "a.jsonl", '{"text": "a", "label": null}'))
-    refusal("row 1 (line 1)", "type list", path=write(tmp_path / "b.jsonl", '{"text": "a", "label": [1]}'))
+    refusal("row 1 (line 1)", "a list with 1 in it", path=write(tmp_path / "b.jsonl", '{"text": "a", "label": [1]}'))
     refusal("all 2 rows have the label 'x'", "two different labels", path=csv_file(tmp_path, "a,x", "b,x"))
     refusal("no label has two rows", "development file", path=csv_file(tmp_path, "a,x", "b,y"))
     numbers = csv_file(tmp_path, "a,1.5", "b,inf", "c,2.5", "d,3")

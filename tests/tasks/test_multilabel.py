@@ -134,9 +134,26 @@ def test_duplicates_are_refused(tmp_path: Path) -> None:
 
 
 def test_cells_that_are_no_lists_of_names_are_refused(tmp_path: Path) -> None:
-    for cell, kind in ((3, "int"), ([1, 2], "list")):
+    for cell, found in ((3, "are of type int"), ([1, 2], "are a list with 1 in it"), (["a", None], "with None in it")):
         path = jsonl(tmp_path / "a.jsonl", ["food"], cell)
-        refusal(several, path, "row 2 (line 2)", f"of type {kind}", "a list of names")
+        refusal(several, path, "row 2 (line 2)", found, "a list of names")
+
+
+def test_an_empty_separator_is_refused(tmp_path: Path) -> None:
+    path = csv_file(tmp_path / "a.csv", "a,food")
+    refusal(several, path, "the separator is empty", kind="multi-label", separator="")
+
+
+def test_new_rows_may_have_another_separator(tmp_path: Path) -> None:
+    task = several(csv_file(tmp_path / "a.csv", "a,food;water", "b,food"), kind="multi-label")
+    path = csv_file(tmp_path / "b.csv", "a,food|water", "b,")
+    assert task.with_file(path, separator="|").splits["test"]["label"][:] == [[1, 1], [0, 0]]
+    with pytest.raises(InputError, match=r"'food\|water'"):
+        task.with_file(path)
+
+
+def test_one_row_has_no_dev(tmp_path: Path) -> None:
+    refusal(several, jsonl(tmp_path / "a.jsonl", ["food"]), "there is one row only", dev=None)
 
 
 def test_objects_are_no_lists(tmp_path: Path) -> None:
@@ -228,9 +245,15 @@ def test_kind_and_choices_agree(tmp_path: Path) -> None:
     assert choosing(path, kind="multiple-choice") == choosing(path)
 
 
-@pytest.mark.parametrize("label", ["perhaps", "2", "-1", "1.5"])
+@pytest.mark.parametrize("label", ["perhaps", "2", "-1", "1.5", "²", "٠"])
 def test_a_label_that_is_no_choice_is_refused(tmp_path: Path, label: str) -> None:
-    refusal(choosing, choice_csv(tmp_path / "a.csv", "yes", label), "row 2 (line 3)", repr(label), "'yes', 'no'")
+    parts = ("row 2 (line 3)", repr(label), "is no choice", "'yes', 'no'", "its number, 0 to 1")
+    refusal(choosing, choice_csv(tmp_path / "a.csv", "yes", label), *parts)
+
+
+def test_a_column_called_like_a_number_is_meant_by_its_name(tmp_path: Path) -> None:
+    path = csv_file(tmp_path / "a.csv", "q,a,b,1", "q,a,b,2", "q,a,b,0", header="question,1,2,label")
+    assert choosing(path, choices=("1", "2")).splits["train"]["label"][:] == [0, 1, 0]
 
 
 def test_an_empty_choice_is_refused(tmp_path: Path) -> None:

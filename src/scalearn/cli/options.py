@@ -138,7 +138,7 @@ def load_target(
         return known if max_length is None else replace(known, max_length=max_length)
     if data is not None:
         raise InputError("--data is for tasks that scalearn knows: leave it out beside --train-file")
-    return Task.from_files(
+    task = Task.from_files(
         train_file,
         text=split_names(text),
         label=label,
@@ -146,10 +146,16 @@ def load_target(
         test=test_file,
         kind=kind,
         choices=() if choices is None else split_names(choices),
-        separator=separator or ";",
+        separator=";" if separator is None else separator,
         name=called,
         max_length=128 if max_length is None else max_length,
     )
+    if separator is not None and task.kind != "multi-label":
+        raise InputError(
+            f"--separator stands between several labels of a row, and {task.name} is {task.kind}: add --kind "
+            "multi-label, or leave it out"
+        )
+    return task
 
 
 def note_own_data(task: Task, shelf: Shelf) -> None:

@@ -17,6 +17,7 @@ from scalearn.kinds import KINDS, Kind
 from scalearn.tasks.draws import split_rows
 from scalearn.tasks.labels import (
     check_varied,
+    choice_indices,
     class_indices,
     class_names,
     finite_numbers,
@@ -117,8 +118,7 @@ def _split(
         lists = read_label_lists(table, label, separator=separator)
         values = multi_hot(lists, names, table=table, column=label)
     elif kind == "multiple-choice":
-        cells = [names[int(c)] if c.isdigit() and int(c) < len(names) else c for c in read_labels(table, label)]
-        values = class_indices(cells, names, table=table, column=label)
+        values = choice_indices(read_labels(table, label), names, table=table, column=label)
     elif kind == "classification":
         values = class_indices(read_labels(table, label), names, table=table, column=label)
     else:
@@ -221,8 +221,8 @@ def _split_train(
         raise InputError(f"dev_fraction={fraction} is not a share of the training file; give a number between 0 and 1")
     train, dev = split_rows(classes, len(split), fraction=fraction, seed=seed)
     if not len(dev):
+        few = "there is one row only" if classes is None else "no label has two rows"
         raise InputError(
-            f"{table.path}: no label has two rows, so none can be set aside for development; "
-            "add rows, or give a development file"
+            f"{table.path}: {few}, so none can be set aside for development; add rows, or give a development file"
         )
     return {"train": split.select(train), "dev": split.select(dev)}

@@ -115,6 +115,23 @@ def class_indices(labels: Sequence[str], known: Sequence[str], *, table: Table, 
     return [index[label] for label in labels]
 
 
+def choice_indices(labels: Sequence[str], choices: Sequence[str], *, table: Table, column: str) -> list[int]:
+    """The position of each label in `choices`: a label is the column of the right choice, or its number from 0.
+
+    Raises:
+        InputError: a label is neither.
+    """
+    index = {str(position): position for position in range(len(choices))}
+    index |= {name: position for position, name in enumerate(choices)}  # a column may be called "1"
+    for row, label in enumerate(labels):
+        if label not in index:
+            raise InputError(
+                f"{table.place(row)}: the label {shorten(label)} in column {column!r} is no choice; write the column "
+                f"of the right one ({_listed(choices)}) or its number, 0 to {len(choices) - 1}"
+            )
+    return [index[label] for label in labels]
+
+
 def finite_numbers(labels: Sequence[str], *, table: Table, column: str) -> list[float]:
     """The labels as numbers.
 

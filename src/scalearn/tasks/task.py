@@ -127,8 +127,8 @@ class Task:
                 the right choice's column, or its number from 0.
             separator: what stands between the labels of a row of a multi-label CSV or TSV file.
             name: the task's; the training file's name without suffix if not given.
-            dev_fraction: share of `train` that becomes dev, stratified by label. A class keeps at least one row in
-                train, and has one in dev if it has two rows.
+            dev_fraction: share of `train` that becomes dev, stratified by label (but not for several labels a row). A
+                class keeps at least one row in train, and has one in dev if it has two rows.
             split_seed: of that split.
             max_length: tokens kept of a row.
 
@@ -235,14 +235,25 @@ class Task:
             splits[split] = data.select(draw_rows(classes, len(data), rows=rows, seed=(seed, stream)))
         return replace(self, splits=splits)
 
-    def with_file(self, path: str | Path, *, split: str = "test") -> Task:
+    def with_file(self, path: str | Path, *, split: str = "test", separator: str = ";") -> Task:
         """The same task with labelled rows from a file as one of its splits; the columns are those of training.
+
+        Args:
+            path: a CSV, TSV, JSONL or Parquet file.
+            split: what to call the rows.
+            separator: what stands between the labels of a row of a multi-label CSV or TSV file.
 
         Raises:
             InputError: the file cannot be used, or has a label that this task does not know.
         """
         rows = read_labelled(
-            path, text=self.text, label=self.label, names=self.labels, kind=self.kind, choices=self.choices
+            path,
+            text=self.text,
+            label=self.label,
+            names=self.labels,
+            kind=self.kind,
+            choices=self.choices,
+            separator=separator,
         )
         return replace(self, splits={**self.splits, split: rows})
 

@@ -1,0 +1,57 @@
+"""What the shared options stand for: the target that they describe."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalearn.cli.options import load_target
+from scalearn.errors import InputError
+from scalearn.tasks import Task, load_task
+
+
+def own(path: Path, rows: str, **options: Any) -> Task:
+    path.write_text(rows)
+    return load_target(None, None, **({"train_file": path, "text": "text", "label": "label"} | options))
+
+
+def known(name: str, **options: Any) -> Task:
+    return load_target(name, None, **({"train_file": None, "text": "text", "label": "label"} | options))
+
+
+def test_choices_have_a_comma_between(tmp_path: Path) -> None:
+    rows = "text,yes,no,label\n" + "q,a,b,yes\nq,c,d,1\n" * 2
+    task = own(tmp_path / "a.csv", rows, choices="no, yes")
+    assert (task.kind, task.choices) == ("multiple-choice", ("no", "yes"))
+    assert set(task.splits["train"]["label"][:]) == {1}, "yes and 1 are the same choice"
+
+
+def test_the_separator_is_a_semicolon_or_what_is_given(tmp_path: Path) -> None:
+    for between, options in ((";", {}), ("|", {"separator": "|"})):
+        rows = f"text,label\na,food{between}water\nb,\nc,water\n"
+        task = own(tmp_path / "a.csv", rows, kind="multi-label", **options)
+        assert task.labels == ("food", "water")
+    with pytest.raises(InputError, match="the separator is empty"):
+        own(tmp_path / "a.csv", rows, kind="multi-label", separator="")
+
+
+def test_a_separator_without_several_labels_is_refused(tmp_path: Path) -> None:
+    rows = "text,label\n" + "a,food|water\nb,water\n" * 5
+    with pytest.raises(InputError, match=r"--separator .* a is classification: add --kind multi-label"):
+        own(tmp_path / "a.csv", rows, separator="|")
+
+
+@pytest.mark.parametrize("option", ["choices", "separator"])
+def test_options_of_own_rows_do_not_go_with_a_known_task(option: str) -> None:
+    with pytest.raises(InputError, match=f"--{option} describe your own rows"):
+        known("policy-claims", **{option: "a,b"})
+
+
+def test_max_length_holds_for_own_rows_and_for_known_tasks(tmp_path: Path) -> None:
+    rows = "text,label\n" + "a,food\nb,water\n" * 5
+    assert own(tmp_path / "a.csv", rows).max_length == 128
+    assert own(tmp_path / "a.csv", rows, max_length=7).max_length == 7
+    task = load_task("policy-claims")
+    assert known("policy-claims") == task
+    cut = known("policy-claims", max_length=7)
+    assert cut.max_length == 7 and cut != task and cut.splits.keys() == task.splits.keys()
