@@ -62,6 +62,13 @@ def test_a_line_has_its_points_its_error_bars_and_its_names() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("omega", "f1", "rte")
 
 
+def test_a_long_title_takes_several_lines_and_keeps_its_words_whole(tmp_path: Path) -> None:
+    title = "mean cosine similarity of texts (all-MiniLM-L6-v2)"
+    texts = drawn(score_map(np.ones((1, 1)), rows=["a"], columns=["b"], colour="x", title=title), tmp_path)
+    lines = [text for text in texts if text in title and len(text) > 1]
+    assert len(lines) > 1 and " ".join(lines) == title
+
+
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_a_picture_is_the_same_each_time_and_whole(tmp_path: Path, suffix: str) -> None:
     for name in ("first", "second"):

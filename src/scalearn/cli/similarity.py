@@ -121,7 +121,7 @@ def _show(embeddings: Mapping[str, Sequence[float]], *, columns: Sequence[str], 
         return
     write_text(out / "similarity.csv", _csv(rows, columns, values))
     title = "mean cosine similarity of texts (all-MiniLM-L6-v2)"
-    figure = score_map(values, rows=rows, columns=columns, colour="cosine similarity", title=title, decimals=2)
+    figure = score_map(values, rows=rows, columns=columns, colour="cosine similarity", title=title, decimals=3)
     write_figure(figure, out / "heatmap")
     _console.print(f"the same as similarity.csv, heatmap.svg and heatmap.png in {escape(str(out))}")
 

@@ -142,7 +142,7 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 def _title(figure: Figure, title: str) -> None:
     """In as many lines as the figure's width asks for."""
-    figure.axes[0].set_title(textwrap.fill(title, int(12 * figure.get_figwidth())), fontsize=9)
+    figure.axes[0].set_title(textwrap.fill(title, int(12 * figure.get_figwidth()), break_on_hyphens=False), fontsize=9)
 
 
 def _annotate(axes: Any, texts: Sequence[Sequence[str]], inks: NDArray[np.str_]) -> None:
