@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_folding_over_lora_goes_into_the_weights(
             omega.values.normal_()
     before = logits(model)
     model.fold()
-    assert model.method == LoRA(rank=6, alpha=6.0, modules=("query", "value", "intermediate"))
+    assert model.method == LoRA(rank=6, alpha=6.0, modules=("query", "value", "intermediate"), folded=True)
     torch.testing.assert_close(logits(model), before, rtol=1e-4, atol=1e-5)
     weight = model.backbone.get_parameter("encoder.layer.0.attention.self.query.weight")
     assert not torch.allclose(weight, plain["encoder.layer.0.attention.self.query.weight"])
@@ -106,7 +107,10 @@ def test_folding_over_lora_goes_into_the_weights(
     model.save_pretrained(tmp_path / "folded")
     loaded = TransferModel.from_pretrained(tmp_path / "folded")
     torch.testing.assert_close(logits(loaded), before, rtol=1e-4, atol=1e-5)
+    assert all(delta.merged for delta in loaded.deltas), "folded once, folded after loading"
     torch.testing.assert_close(logits(loaded.fold().fold()), before, rtol=1e-4, atol=1e-5)  # once, however often
+    with pytest.raises(InputError, match="load it anew to give it other tensors"):
+        loaded.load_trained_state(loaded.trained_state())
     with pytest.raises(InputError, match="folded into the weights: load the model anew to train it"):
         loaded.train()(**inputs())
 
@@ -228,3 +232,25 @@ def test_the_backbone_is_left_clean_when_a_method_is_refused(backbone: Backbone,
     sources = [make_source("a", backbone, bottleneck=4), make_source("b", backbone, bottleneck=3)]
     refused(task, backbone, sources, "adaptersoup", "of one shape")
     assert isinstance(built(backbone, task, Shelf(sources), ScaLearn().name).deltas[0], ScaledSources)
+
+
+@pytest.mark.parametrize("weights", [(0.0, 0.0, 0.0), (1.5, -0.5, 0.0)])
+def test_weights_of_a_soup_are_checked(
+    backbone: Backbone, task: Task, make_source: Make, weights: tuple[float, ...]
+) -> None:
+    sources = Shelf([make_source(name, backbone) for name in ("a", "b", "c")])
+    with pytest.raises(InputError, match="give at least one above 0, and none below"):
+        built(backbone, task, sources, "adaptersoup", weights=weights)
+
+
+def test_what_a_folder_says_survives_loading_and_saving(
+    backbone: Backbone, task: Task, shelf: Shelf, tmp_path: Path
+) -> None:
+    model = built(backbone, task, shelf, "scalearn")
+    extra = {"metrics": {"dev": {"accuracy": 0.5}}, "tasks": [], "sha256": "x"}
+    model.save_pretrained(tmp_path / "first", extra=extra)
+    TransferModel.from_pretrained(tmp_path / "first").fold().save_pretrained(tmp_path / "second")
+    described = json.loads((tmp_path / "second" / "scalearn.json").read_text())
+    assert described["metrics"] == {"dev": {"accuracy": 0.5}}
+    assert described["method"]["name"] == "adapter" and "tasks" not in described
+    assert TransferModel.from_pretrained(tmp_path / "second").task == task

@@ -332,3 +332,19 @@ def test_a_changed_recipe_keeps_the_rest() -> None:
     assert new.model_dump() == recipe.model_dump() | {"epochs": 3, "learning_rate": 0.5}
     with pytest.raises(InputError, match=r"recipe: epochs: .*; colour: .*options are learning_rate, "):
         changed(recipe, {"epochs": -1, "colour": "red"})
+
+
+def test_the_published_runs_on_humset_chose_by_the_metric() -> None:
+    adapter, soup = (REGISTRY[name].method for name in ("adapter", "adaptersoup"))
+    assert recipe_for(adapter, "published").select == "loss"
+    assert recipe_for(adapter, "published", kind="multi-label").select == "metric"
+    assert recipe_for(adapter, "published", kind="multi-label").patience == 5
+    assert recipe_for(soup, "published", kind="multi-label").patience == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match="init_scale"):
+        method_from_name("scalearn", init_scale=value)
+    with pytest.raises(InputError, match="learning_rate"):
+        changed(recipe_for(method_from_name("adapter")), {"learning_rate": value})

@@ -125,6 +125,8 @@ def test_a_field_of_another_type_is_refused(folder: Path, field: str, value: obj
         (lambda it: it["method"].pop("options"), "options"),
         (lambda it: it["task"].update(kind="poetry"), "kind"),
         (lambda it: it["task"].pop("labels"), "labels"),
+        (lambda it: it.update(tasks=[it["task"]]), r"names 2 tasks .* does not go with method 'scalearn'"),
+        (lambda it: it.update(tasks=[it.pop("task")]), r"names 1 tasks .* does not go with method 'scalearn'"),
         (
             lambda it: it["task"]["labels"].append("neutral"),
             r"head\.out\.weight has shape \(2, 16\), expected \(3, 16\)",

@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOut
 
 from scalearn import sites
 from scalearn.backbones import Backbone
+from scalearn.deltas import Lora
 from scalearn.encoding import Features, batches, encode, row_length
 from scalearn.errors import InputError
 from scalearn.heads import Head, pool
@@ -52,6 +53,7 @@ class AdaptedModel(nn.Module):
         self.backbone = backbone.model
         self.backbone.requires_grad_(method.trains_backbone)
         self.backbone_dropout = True
+        self.facts: Mapping[str, Any] = {}  # what its folder said beside the weights: scores, provenance
         if sites.attached(self.backbone):
             raise InputError(
                 f"{backbone.name} carries deltas already: load it anew, or call scalearn.sites.detach on it"
@@ -229,6 +231,8 @@ class AdaptedModel(nn.Module):
         Raises:
             InputError: names or shapes differ from this model's; all differences are named.
         """
+        if any(isinstance(delta, Lora) and delta.merged for delta in self.deltas):
+            raise InputError("this model was folded into its weights: load it anew to give it other tensors")
         own = self.trained_state()
         faults = [f"{name} is missing" for name in own.keys() - state.keys()]
         faults += [f"{name} is unknown" for name in state.keys() - own.keys()]

@@ -51,7 +51,9 @@ def deltas_from(
     """
     if method not in COMBINABLE:
         raise InputError(f"is of method {method!r}, but sources are {', '.join(COMBINABLE)}: train or import it anew")
-    roles = list(options.get("modules", ("query", "value"))) if method == "lora" else [LAYER]
+    roles = options.get("modules", ("query", "value")) if method == "lora" else [LAYER]
+    if not isinstance(roles, list | tuple) or not all(isinstance(role, str) for role in roles):
+        raise InputError(f"has modules {roles!r}, not a list of names: train or import it anew")
     sites = {role: "" if role == LAYER else f"{role}." for role in roles}
     left = dict(tensors)
     rule = left.pop(_RULE, None) if method == "compacter++" else None
@@ -63,7 +65,7 @@ def deltas_from(
             own = {key[len(prefix) :]: value for key, value in own.items()}
             try:
                 built[site].append(_delta(own, method=method, options=options, width=width, rule=rule))
-            except (InputError, RuntimeError, KeyError, ValueError) as error:
+            except (InputError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
                 reason = f"no tensor {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
                 raise InputError(f"cannot be used at {prefix}: {reason}; train or import it anew") from error
     if left:

@@ -134,6 +134,10 @@ class JointModel(AdaptedModel):
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         return self.computed(head, batch, labels, output_hidden_states=output_hidden_states)
 
+    def encode(self, texts: Mapping[str, Sequence[Any]], labels: Any = None, *, task: str) -> list[Features]:
+        """Tokenises the text columns of a task."""
+        return self.encode_for(self.task(task), texts, labels)
+
     def logits(
         self, rows: Sequence[Features], *, task: str, batch_size: int = 64, precision: Precision = "auto"
     ) -> Tensor:
@@ -151,8 +155,7 @@ class JointModel(AdaptedModel):
         precision: Precision = "auto",
     ) -> list[Prediction]:
         """Answers rows of texts of a task; see `TransferModel.predict`."""
-        columns = text_columns(texts, self.task(task))
-        rows = self.encode_for(self.task(task), columns)
+        rows = self.encode(text_columns(texts, self.task(task)), task=task)
         return predictions(self.logits(rows, task=task, batch_size=batch_size, precision=precision), self.task(task))
 
     # ---- disk
@@ -179,7 +182,7 @@ class JointModel(AdaptedModel):
             method=self.method,
             sources=[],
             state=self.trained_state(),
-            facts={"trained_parameters": self.parameter_counts(), **(extra or {})},
+            facts={**self.facts, "trained_parameters": self.parameter_counts(), **(extra or {})},
         ).write(aside)
 
     @classmethod
@@ -195,7 +198,10 @@ class JointModel(AdaptedModel):
         """
         saved = SavedModel.read(Path(folder))
         if saved.method.stage != "joint":
-            raise InputError(f"{folder} is a model of one task ({saved.task.name}): load it with TransferModel")
+            raise InputError(
+                f"{folder} is a model of one task ({saved.task.name}): load it with TransferModel, or leave out --task"
+            )
         model = cls(saved.load_backbone(backbone, folder=folder), tasks=saved.tasks, method=saved.method)
         model.load_trained_state(saved.state)
+        model.facts = saved.facts
         return model.eval()

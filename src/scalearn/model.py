@@ -182,8 +182,8 @@ class TransferModel(AdaptedModel):
 
         Bottlenecks become one bottleneck of width T * r. LoRA updates become one of rank T * r that is added to the
         weight itself, so that inference costs nothing more; a model of method ``lora`` is folded likewise. The folded
-        model gives the same answers, needs no sources, and is saved as `Adapter` or `LoRA`. One folded into its weights
-        cannot be trained on, but what it saved can.
+        model gives the same answers, needs no sources, and is saved as `Adapter` or `LoRA`. One folded into its
+        weights, also after saving and loading, cannot be trained any more.
 
         Raises:
             InputError: there is nothing to fold.
@@ -203,6 +203,8 @@ class TransferModel(AdaptedModel):
             sites.attach(self.backbone, folded)
             self.method = _folded_method(folded)
             self.sources = ()
+        if isinstance(self.method, LoRA):
+            self.method = self.method.model_copy(update={"folded": True})
         for site in folded.keys() - {LAYER}:
             for linear, delta in zip(sites.find_sites(self.backbone, site), folded[site], strict=True):
                 cast(Lora, delta).merge(linear)
@@ -276,7 +278,7 @@ class TransferModel(AdaptedModel):
                 for source in self.sources
             ],
             state=self.trained_state(),
-            facts={"trained_parameters": self.parameter_counts(), **(extra or {})},
+            facts={**self.facts, "trained_parameters": self.parameter_counts(), **(extra or {})},
         ).write(aside)
 
     @classmethod
@@ -304,6 +306,9 @@ class TransferModel(AdaptedModel):
             shelf.check_fits(backbone)
         model = cls(backbone, task=saved.task, method=saved.method, sources=tuple(shelf or ()))
         model.load_trained_state(saved.state)
+        model.facts = saved.facts
+        if isinstance(saved.method, LoRA) and saved.method.folded:
+            model.fold()
         return model.eval()
 
 

@@ -76,11 +76,15 @@ class SavedModel:
                 f"{folder / DESCRIPTION} names {len(described.sources)} sources, which does not go with method "
                 f"{method.name!r}: restore the file, or train anew"
             )
-        tasks = described.tasks if described.task is None else [described.task]
-        if (method.stage == "joint") != (described.task is None) or not tasks:
+        tasks = described.tasks + ([] if described.task is None else [described.task])
+        if method.stage == "joint":
+            fits = described.task is None and len(tasks) > 1
+        else:
+            fits = described.task is not None and len(tasks) == 1
+        if not fits:
             raise InputError(
-                f"{folder / DESCRIPTION} names {len(tasks)} tasks, which does not go with method {method.name!r}: "
-                "restore the file, or train anew"
+                f"{folder / DESCRIPTION} names {len(tasks)} tasks (task and tasks together), which does not go with "
+                f"method {method.name!r}: restore the file, or train anew"
             )
         return cls(
             backbone=described.backbone,
@@ -109,7 +113,8 @@ class SavedModel:
             "sources": [reference.model_dump() for reference in self.sources],
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-        description |= {key: value for key, value in self.facts.items() if key not in description}
+        own = {*description, *_Description.model_fields}
+        description |= {key: value for key, value in self.facts.items() if key not in own}
         (folder / WEIGHTS).write_bytes(data)
         (folder / DESCRIPTION).write_text(
             json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"

@@ -66,7 +66,7 @@ class TaskEvidence:
         if silent:
             raise InputError(
                 f"sources {', '.join(silent)} have no embedding of their texts: train them with scalearn, which "
-                "computes it, run `scalearn similarity --shelf SHELF --update --data DIR`, or give the weights"
+                "computes it, run `scalearn similarity --update SHELF --data DIR`, or give the weights"
             )
         target = embed_task(self._with_rows())
         return [similarity(target, source.embedding) for source in self.sources]
@@ -77,6 +77,8 @@ class TaskEvidence:
         Mean log loss for classes, multi-label columns and choices; mean squared error over the variance for numbers.
         """
         features, labels = self._features(omega), self._rows[1]
+        if not np.isfinite(features).all():  # coefficients that no network survives
+            return float("inf")
         if self.task.kind == "regression":
             return _regression_error(features, labels, seed=self.seed)
         if self.task.kind == "multi-label":

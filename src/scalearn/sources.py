@@ -147,7 +147,12 @@ class Source:
 
     def digest(self) -> str:
         """SHA-256 of its tensors, whether it was saved or not."""
-        return self.sha256 or hashlib.sha256(save_tensors(dict(self.tensors))).hexdigest()
+        return (
+            self.sha256
+            or hashlib.sha256(
+                save_tensors({key: value.contiguous() for key, value in self.tensors.items()})
+            ).hexdigest()
+        )
 
     def deltas(self) -> Placement:
         """Its deltas in float32 (float64 stays), by site, one per layer; Compacter++ as plain bottlenecks.

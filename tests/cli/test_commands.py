@@ -105,7 +105,7 @@ def test_compare_goes_on_where_it_stopped(scalearn, rows: Path, tiny_backbone: s
     scalearn(*words)
     first = {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")}
     table = (out / "table-own.md").read_text()
-    assert len(first) == 6 and "| scalearn | shelf + own | 128 |" in table
+    assert len(first) == 8 and "| scalearn | shelf + own | 128 |" in table
     scalearn(*words)
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")} == first
     assert (out / "table-own.md").read_text() == table

@@ -1,13 +1,16 @@
 """Several methods and seeds on the tiny backbone."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from scalearn.backbones import Backbone
 from scalearn.errors import InputError
 from scalearn.experiments import Run, compare, markdown, summarise
-from scalearn.sources import Shelf
+from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
 CHANGES = {"epochs": 1}
@@ -35,7 +38,12 @@ def test_each_seed_draws_its_own_rows(target: Task, shelf: Shelf, tiny_backbone:
     assert target.take(train_rows=12, seed=0).fingerprint() != target.take(train_rows=12, seed=1).fingerprint()
 
 
-def test_own_adds_the_targets_adapter_last(target: Task, shelf: Shelf, tiny_backbone: str, tmp_path: Path) -> None:
+def test_own_adds_the_targets_adapter_last(
+    target: Task, make_source: Callable[..., Source], backbone: Backbone, tiny_backbone: str, tmp_path: Path
+) -> None:
+    sources = [make_source(name, backbone, bottleneck=4) for name in ("cola", "mrpc", "rte")]
+    plain = [replace(source, options={"bottleneck": None}) for source in sources]
+    shelf = Shelf(source.save(tmp_path / "shelf" / source.name) for source in plain)
     runs = compare(
         target,
         methods=["adapter", "scalearn-uniform++"],
@@ -50,6 +58,23 @@ def test_own_adds_the_targets_adapter_last(target: Task, shelf: Shelf, tiny_back
     assert [run.own for run in runs] == [False, True]
     assert runs[1].parameters["method"] == 4
     assert len(list((tmp_path / "runs").glob("*.json"))) == 2  # the adapter was not trained twice
+
+
+def test_own_is_like_the_shelf(target: Task, shelf: Shelf, tiny_backbone: str, tmp_path: Path) -> None:
+    """With sources of another width than the method's default, the own one has theirs."""
+    compare(
+        target,
+        methods=["adapter", "scalearn-uniform++"],
+        seeds=[0],
+        sources=shelf,
+        backbone=tiny_backbone,
+        own=True,
+        changes=CHANGES,
+        folder=tmp_path / "runs",
+        progress=False,
+    )
+    made = [json.loads(path.read_text())["key"]["method"] for path in (tmp_path / "runs").glob("*.json")]
+    assert sorted(options["bottleneck"] or 0 for name, options in made if name == "adapter") == [0, 3]
 
 
 def test_a_target_without_test_rows_is_refused(task: Task, shelf: Shelf) -> None:

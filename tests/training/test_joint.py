@@ -6,22 +6,27 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from datasets import ClassLabel, Dataset
 from safetensors.torch import load_file
 
-from scalearn.backbones import load_backbone
 from scalearn.errors import InputError
 from scalearn.joint import JointModel
-from scalearn.methods import JointRecipe, changed
+from scalearn.methods import REGISTRY, JointRecipe, changed
 from scalearn.tasks import Task
 from scalearn.tasks.splits import make_split
 from scalearn.training import train_joint
+from scalearn.training.joint import JointTrainer
 
+JOINT = [name for name, entry in REGISTRY.items() if entry.method.stage == "joint"]
 RECIPE = JointRecipe(
     learning_rate=1e-2, head_learning_rate=1e-2, steps=12, evaluate_every=4, batch_size=8, warmup_fraction=0.1
 )
@@ -121,22 +126,31 @@ def test_all_kinds_of_task_are_learned_together(tiny_backbone: str, tasks: list[
     assert described["provenance"]["rows"]["which"] == {"train": 24, "dev": 24}
 
 
+def script_losses(patch: pytest.MonkeyPatch, losses: Iterable[float], first: str) -> list[dict[str, torch.Tensor]]:
+    """Makes mean dev losses follow a script; returns a list that gets the weights at each evaluation.
+
+    Args:
+        patch: undoes it.
+        losses: one for each evaluation; the last one is repeated.
+        first: the task that each evaluation begins with.
+    """
+    script, seen, loss = iter(losses), list[dict[str, torch.Tensor]](), [0.0]
+
+    def scripted(model: JointModel, name: str, rows: object, precision: object = None) -> dict[str, float]:
+        if name == first:
+            loss.append(next(script, loss[-1]))
+            seen.append({key: value.clone() for key, value in model.trained_state().items()})
+        return {"loss": loss[-1]}
+
+    patch.setattr("scalearn.training.joint.evaluate_task", scripted)
+    return seen
+
+
 def test_the_worse_end_is_not_kept(
     tiny_backbone: str, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dev losses that rise after the second evaluation, its weights are kept, and patience ends the run."""
-    from scalearn.training import joint
-
-    script = iter([3.0, 1.0, 2.0, 2.0, *[9.0] * 8])
-    seen: list[dict[str, torch.Tensor]] = []
-
-    def scripted(model: JointModel, name: str, rows: object, precision: object = None) -> dict[str, float]:
-        if name == tasks[0].name:
-            scripted.loss = next(script)  # type: ignore[attr-defined]
-            seen.append({key: value.clone() for key, value in model.trained_state().items()})
-        return {"loss": scripted.loss}  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(joint, "evaluate_task", scripted)
+    seen = script_losses(monkeypatch, [3.0, 1.0, 2.0, 2.0, 9.0], tasks[0].name)
     model = fresh(tiny_backbone, tasks)
     recipe = changed(RECIPE, {"steps": 40, "evaluate_every": 4, "patience": 2})
     result = train_joint(model, tmp_path / "out", recipe=recipe, progress=False)
@@ -146,14 +160,169 @@ def test_the_worse_end_is_not_kept(
         assert torch.equal(load_file(tmp_path / "out" / "model.safetensors")[name], value)
 
 
-def test_only_the_active_task_changes_its_head(tiny_backbone: str, tasks: list[Task]) -> None:
-    model = fresh(tiny_backbone, tasks, "adapter-m").train()
-    rows = model.rows_of(tasks[1], "train")[:4]
-    from scalearn.encoding import collator
+@pytest.mark.parametrize("method", JOINT)
+def test_the_warm_up_and_the_decay_of_every_rate(tiny_backbone: str, task: Task, method: str) -> None:
+    """Rates rise over the first half and fall to nothing, those of heads and mask scores each from its own peak."""
+    recipe = changed(
+        RECIPE, {"steps": 8, "evaluate_every": 8, "warmup_fraction": 0.5, "mask_learning_rate": 3e-2, "batch_size": 2}
+    )
+    recipe = changed(recipe, {"learning_rate": 1e-2, "head_learning_rate": 2e-2})
+    rates: list[list[float]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        watch_steps(patch, lambda trainer, _: rates.append([group["lr"] for group in trainer.optimizer.param_groups]))
+        train_joint(fresh(tiny_backbone, [task, numbers()], method), recipe=recipe, progress=False)
+    peaks = [1e-2, 2e-2, *([3e-2] if method == "propetl-m" else [])]
+    shares = [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]
+    assert rates == [pytest.approx([share * peak for peak in peaks]) for share in shares]
 
-    model("how.good", **collator(model.need_tokenizer())(rows)).loss.backward()
-    touched = {name for name, head in model.heads_by_task().items() if head.out.weight.grad is not None}
-    assert touched == {"how.good"}
+
+# ---- interruption
+
+
+def watch_steps(patch: pytest.MonkeyPatch, watch: Callable[[JointTrainer, dict[str, Any]], object]) -> None:
+    """Calls `watch` with trainer and batch before each step."""
+    original = JointTrainer.training_step
+
+    def training_step(self: JointTrainer, model: Any, inputs: dict[str, Any], *rest: Any) -> torch.Tensor:
+        watch(self, inputs)
+        return original(self, model, inputs, *rest)
+
+    patch.setattr(JointTrainer, "training_step", training_step)
+
+
+def stop_before(step: int, seen: list[list[Any]]) -> Callable[[JointTrainer, dict[str, Any]], None]:
+    """Ctrl-C before a step, counted from 0 over the whole run; appends to `seen` what each step is of."""
+
+    def watch(trainer: JointTrainer, inputs: dict[str, Any]) -> None:
+        if trainer.state.global_step == step:
+            raise KeyboardInterrupt
+        seen.append([trainer.state.global_step, inputs["task"], inputs["input_ids"].tolist()])
+
+    return watch
+
+
+LONG = changed(RECIPE, {"steps": 16, "evaluate_every": 4, "temperature": 3.0, "patience": 9})
+
+
+@pytest.mark.parametrize("step", [2, 6, 11, 15], ids="before step {}".format)
+def test_an_interrupted_run_goes_on_with_the_same_batches(
+    tiny_backbone: str, tasks: list[Task], tmp_path: Path, step: int
+) -> None:
+    """Of all kinds, with dropout everywhere: same tasks, same rows, same log, same weights bit for bit."""
+    runs: dict[str, list[list[Any]]] = {"unbroken": [], "begun": [], "ended": []}
+    models, results = {}, {}
+    for name, stop in (("unbroken", -1), ("begun", step), ("ended", -1)):
+        models[name] = fresh(tiny_backbone, tasks)
+        with pytest.MonkeyPatch.context() as patch:
+            watch_steps(patch, stop_before(stop, runs[name]))
+            out = tmp_path / ("unbroken" if name == "unbroken" else "out")
+            if name == "begun":
+                with pytest.raises(KeyboardInterrupt):
+                    train_joint(models[name], out, recipe=LONG, progress=False)
+                assert sorted(path.name for path in tmp_path.iterdir()) == [".out.partial", "unbroken"]
+            else:
+                results[name] = train_joint(models[name], out, recipe=LONG, progress=False)
+    kept = step // 4 * 4
+    assert [which for which, *_ in runs["ended"]] == list(range(kept, 16)), "it went on from the last evaluation"
+    assert runs["begun"][:kept] + runs["ended"] == runs["unbroken"]
+    assert len({task for _, task, _ in runs["unbroken"]}) == 4
+    for name, value in models["unbroken"].trained_state().items():
+        assert torch.equal(models["ended"].trained_state()[name], value), name
+    assert results["ended"].metrics == results["unbroken"].metrics
+    losses = [[entry["eval_loss"] for entry in r.history if "eval_loss" in entry] for r in results.values()]
+    assert losses[0] == losses[1] and len(losses[0]) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "unbroken"]
+
+
+def test_patience_is_not_forgotten_by_an_interruption(tiny_backbone: str, tasks: list[Task], tmp_path: Path) -> None:
+    """One of two patient evaluations is over when the run is interrupted: one is left."""
+    recipe = changed(RECIPE, {"steps": 40, "evaluate_every": 2, "patience": 2})
+    for losses, stop in (([1.0, 2.0], 5), ([2.0] * 9, -1)):
+        model = fresh(tiny_backbone, tasks[:2])
+        with pytest.MonkeyPatch.context() as patch:
+            script_losses(patch, losses, tasks[0].name)
+            watch_steps(patch, stop_before(stop, []))
+            if stop > 0:
+                with pytest.raises(KeyboardInterrupt):
+                    train_joint(model, tmp_path / "out", recipe=recipe, progress=False)
+            else:
+                result = train_joint(model, tmp_path / "out", recipe=recipe, progress=False)
+    assert (result.best_step, result.steps) == (2, 6)
+
+
+def test_an_unfinished_run_goes_on_only_as_it_began(tiny_backbone: str, tasks: list[Task], tmp_path: Path) -> None:
+    def run(*, stop: int = -1, given: list[Task] = tasks, **other: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            watch_steps(patch, stop_before(stop, []))
+            train_joint(fresh(tiny_backbone, given), tmp_path / "out", progress=False, **({"recipe": RECIPE} | other))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop=5)
+    for other in ({"seed": 1}, {"recipe": changed(RECIPE, {"temperature": 2.0})}, {"given": tasks[::-1]}):
+        with pytest.raises(InputError, match=r"unfinished run .* with other settings: .*--restart"):
+            run(**other)
+    run(seed=1, restart=True)
+    assert json.loads((tmp_path / "out" / "scalearn.json").read_text())["provenance"]["seed"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_that_is_not_kept_leaves_nothing(
+    tiny_backbone: str, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    train_joint(fresh(tiny_backbone, tasks), recipe=RECIPE, progress=False)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        watch_steps(patch, stop_before(5, []))
+        train_joint(fresh(tiny_backbone, tasks), recipe=RECIPE, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- disk
+
+LOAD = """
+import sys, torch
+from pathlib import Path
+from safetensors.torch import save_file
+from scalearn.joint import JointModel
+torch.set_num_threads(1)
+TEXTS = {texts!r}
+for folder in Path(sys.argv[1]).glob("*/out"):
+    model = JointModel.from_pretrained(folder)
+    logits = {{
+        name: model.logits(model.encode(texts, task=name), task=name, precision="fp32") for name, texts in TEXTS.items()
+    }}
+    save_file(logits, folder.with_name("logits.safetensors"))
+"""
+
+
+def test_every_method_learns_all_kinds_and_is_loaded_in_a_new_process(
+    tiny_backbone: str, tasks: list[Task], tmp_path: Path
+) -> None:
+    rows = ["good film", "the film was very bad", "a b c"]
+    texts: dict[str, dict[str, list[Any]]] = {task.name: {"text_a": rows} for task in tasks}
+    texts["which"]["choices"] = [["good", "bad"], ["very long", "short"], ["a", "b"]]
+    recipe = changed(RECIPE, {"steps": 8, "evaluate_every": 4, "temperature": 9.0, "mask_learning_rate": 1e-2})
+    expected = {}
+    for method in JOINT:
+        model = fresh(tiny_backbone, tasks, method)
+        train_joint(model, tmp_path / method / "out", recipe=recipe, progress=False)
+        expected[method] = {
+            name: model.logits(model.encode(own, task=name), task=name, precision="fp32") for name, own in texts.items()
+        }
+        assert {name: tuple(value.shape) for name, value in expected[method].items()} == {
+            "reviews": (3, 2),
+            "how.good": (3, 1),
+            "which": (3, 2),
+            "words": (3, 2),
+        }
+    subprocess.run(
+        [sys.executable, "-c", LOAD.format(texts=texts), str(tmp_path)],
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    for method, logits in expected.items():
+        found = load_file(tmp_path / method / "logits.safetensors")
+        assert all(torch.equal(found[name], value) for name, value in logits.items()), method
 
 
 # ---- several processes
@@ -169,8 +338,10 @@ from scalearn.methods import JointRecipe
 from scalearn.tasks import Task
 from scalearn.training import train_joint
 from scalearn.training.joint import JointTrainer
+from scalearn.training.joint import JointTrainer
 
 backbone, first, second, out, log = sys.argv[1:]
+torch.nn.functional.dropout = lambda x, *rest, **others: x
 tasks = [Task.from_files(path, text="text", label="label") for path in (first, second)]
 steps = []
 original = JointTrainer.training_step
@@ -180,16 +351,20 @@ def training_step(self, model, inputs, *rest, **others):
     return original(self, model, inputs, *rest, **others)
 
 JointTrainer.training_step = training_step
-model = JointModel.from_backbone(backbone, tasks=tasks, method="adapter-m", pooling="mean")
-recipe = JointRecipe(learning_rate=1e-2, head_learning_rate=1e-2, steps=6, evaluate_every=3, batch_size=4)
-train_joint(model, out, recipe=recipe, progress=False)
+model = JointModel.from_backbone(backbone, tasks=tasks, method="adapter-m", pooling="mean").double()
+recipe = JointRecipe(
+    learning_rate=1e-2, head_learning_rate=1e-2, steps=6, evaluate_every=3, batch_size=4, backbone_dropout=False
+)
+train_joint(model, out, recipe=recipe, precision="fp32", progress=False)
 rank = PartialState().process_index
 save_file({k: v.clone() for k, v in model.trained_state().items()}, f"{log}-{rank}.safetensors")
 open(f"{log}-{rank}.json", "w").write(__import__("json").dumps(steps))
 """
 
 
-def test_two_processes_share_every_batch_and_end_with_the_same_weights(tiny_backbone: str, tmp_path: Path) -> None:
+def test_two_processes_share_every_batch_and_end_with_the_weights_of_one(
+    tiny_backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "ddp.py"
     script.write_text(DDP)
     files = []
@@ -200,7 +375,6 @@ def test_two_processes_share_every_batch_and_end_with_the_same_weights(tiny_back
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "ACCELERATE_USE_CPU": "true",
     }
     launched = subprocess.run(
         [
@@ -225,6 +399,49 @@ def test_two_processes_share_every_batch_and_end_with_the_same_weights(tiny_back
         assert torch.equal(value, weights[0][name]) and torch.equal(value, weights[1][name]), name
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
+    monkeypatch.setattr(torch.nn.functional, "dropout", lambda x, *rest, **others: x)
+    alone = fresh(tiny_backbone, [Task.from_files(path, text="text", label="label") for path in files]).double()
+    batches: list[Any] = []
+    watch_steps(
+        monkeypatch, lambda _, inputs: batches.append((inputs["task"], real_rows(inputs["input_ids"].tolist())))
+    )
+    recipe = JointRecipe(
+        learning_rate=1e-2,
+        head_learning_rate=1e-2,
+        steps=6,
+        evaluate_every=3,
+        batch_size=4,
+        backbone_dropout=False,
+    )
+    train_joint(alone, recipe=recipe, precision="fp32", progress=False)
+    together = [(task, real_rows(one + other)) for (task, one), (_, other) in zip(*steps, strict=True)]
+    assert together == batches, "the two halves are not the batch of one process"
+    torch.testing.assert_close(saved, dict(alone.trained_state()), rtol=1e-9, atol=1e-12)
+
+
+def real_rows(rows: list[list[int]]) -> list[list[int]]:
+    """Without padding, of which each process has its own."""
+    return [[token for token in row if token] for row in rows]
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    state = SimpleNamespace(num_processes=processes, is_main_process=True)
+    monkeypatch.setattr("scalearn.training.joint.PartialState", lambda: state)
+
+
+def test_a_batch_that_cannot_be_shared(
+    tiny_backbone: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, 3)
+    (tmp_path / "runs").mkdir()
+    refused(tiny_backbone, [task, numbers()], tmp_path / "runs" / "a", "8 rows cannot be shared by 3 processes")
+
+
+def test_several_processes_need_a_folder(tiny_backbone: str, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 2)
+    with pytest.raises(InputError, match=r"several processes .*give a folder .*--out"):
+        train_joint(fresh(tiny_backbone, [task, numbers()]), recipe=RECIPE, progress=False)
+
 
 # ---- what is refused
 
@@ -233,15 +450,6 @@ def refused(tiny_backbone: str, tasks: list[Task], out: Path, match: str, **chan
     with pytest.raises(InputError, match=match):
         train_joint(fresh(tiny_backbone, tasks), out, recipe=changed(RECIPE, changes), progress=False)
     assert list(out.parent.iterdir()) == []
-
-
-def test_tasks_that_cannot_be_learned_together(tiny_backbone: str, task: Task, tmp_path: Path) -> None:
-    backbone = load_backbone(tiny_backbone)
-    for given, match in (([task], "at least two tasks"), ([task, task], "reviews, reviews: give at least two tasks")):
-        with pytest.raises(InputError, match=match):
-            JointModel.from_backbone(backbone, tasks=given, method="adapter-m")
-    with pytest.raises(InputError, match="'adapter' learns one task"):
-        JointModel.from_backbone(backbone, tasks=[task, numbers()], method="adapter")
 
 
 def test_a_task_without_rows(tiny_backbone: str, task: Task, tmp_path: Path) -> None:
@@ -262,22 +470,21 @@ def test_unequal_label_sets(tiny_backbone: str, task: Task, tmp_path: Path) -> N
     refused(tiny_backbone, [task, wrong], out / "a", match)
 
 
+def test_a_class_that_no_training_row_has(tiny_backbone: str, pair_task: Task, task: Task, tmp_path: Path) -> None:
+    """Which no method can learn, though its dev rows would choose the checkpoint."""
+    (tmp_path / "runs").mkdir()
+    texts = [["film"] * 6, ["good"] * 6]
+    train, dev = (make_split(texts, labels, labels=pair_task.labels) for labels in ([0, 2] * 3, [0, 1, 2] * 2))
+    splits = {"train": train, "dev": dev}
+    match = r"'pairs': no training row is of the class 'perhaps', but 2 of 6 dev rows are: .*--train-rows"
+    refused(tiny_backbone, [task, replace(pair_task, splits=splits)], tmp_path / "runs" / "a", match)
+    swapped = replace(pair_task, splits={"train": dev, "dev": train})
+    train_joint(fresh(tiny_backbone, [task, swapped]), recipe=RECIPE, progress=False)
+
+
 def test_a_folder_that_exists_is_not_touched(tiny_backbone: str, task: Task, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("x")
     with pytest.raises(InputError, match="exists"):
         train_joint(fresh(tiny_backbone, [task, numbers()]), tmp_path / "out", recipe=RECIPE, progress=False)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
-
-
-def test_a_joint_folder_is_no_transfer_model(tiny_backbone: str, task: Task, tmp_path: Path) -> None:
-    from scalearn.model import TransferModel
-
-    fresh(tiny_backbone, [task, numbers()]).save_pretrained(tmp_path / "joint")
-    with pytest.raises(InputError, match=r"several tasks \(reviews, how\.good\): load it with JointModel"):
-        TransferModel.from_pretrained(tmp_path / "joint")
-    TransferModel.from_backbone(tiny_backbone, task=task, method="adapter").save_pretrained(tmp_path / "one")
-    with pytest.raises(InputError, match=r"a model of one task \(reviews\): load it with TransferModel"):
-        JointModel.from_pretrained(tmp_path / "one")
-    with pytest.raises(InputError, match=r"has no task 'x'; it has reviews, how\.good"):
-        JointModel.from_pretrained(tmp_path / "joint").predict(["a"], task="x")

@@ -513,3 +513,28 @@ def test_progress_goes_to_the_error_stream(fresh: Fresh, capsys: pytest.CaptureF
     train(fresh("head"), recipe=RECIPE.model_copy(update={"epochs": 1}), precision="fp32", progress=True)
     assert capsys.readouterr().out == ""
     assert "scalearn.training.progress" in sys.modules
+
+
+# ---- what would be no result
+
+
+def test_a_run_that_diverges_is_no_result(fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = TransferTrainer.training_step
+
+    def training_step(self: TransferTrainer, *args: Any, **kwargs: Any) -> Tensor:
+        loss = original(self, *args, **kwargs)
+        with torch.no_grad():
+            next(p for p in self.model.parameters() if p.requires_grad).fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(TransferTrainer, "training_step", training_step)
+    with pytest.raises(InputError, match="training diverged: .* lower the learning rates"):
+        fit(fresh(), tmp_path / "out", recipe=BY_METRIC)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_generator_takes(fresh: Fresh, tmp_path: Path, seed: int) -> None:
+    with pytest.raises(InputError, match=rf"seed {seed}: give a number from 0"):
+        fit(fresh(), tmp_path / "out", seed=seed)
+    assert names(tmp_path) == []

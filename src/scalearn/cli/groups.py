@@ -39,8 +39,8 @@ class Target:
     train_file: o.TrainFile = None
     dev_file: o.DevFile = None
     test_file: o.TestFile = None
-    text: o.TextColumns = "text"
-    label: o.LabelColumn = "label"
+    text: o.TextColumns = None
+    label: o.LabelColumn = None
     kind: o.TaskKind = None
     choices: o.Choices = None
     separator: o.Separator = None
@@ -100,6 +100,7 @@ class Training:
     batch_size: o.BatchSize = None
     learning_rate: o.Rate = None
     head_learning_rate: o.HeadRate = None
+    mask_learning_rate: o.MaskRate = None
     precision: o.PrecisionName = "auto"
     report_to: o.ReportTo = "none"
     overwrite: o.Overwrite = False
@@ -114,6 +115,7 @@ class Training:
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             head_learning_rate=self.head_learning_rate,
+            mask_learning_rate=self.mask_learning_rate,
         )
 
     def how(self) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def joint(
     batch_size: o.BatchSize = None,
     learning_rate: o.Rate = None,
     head_learning_rate: o.HeadRate = None,
+    mask_learning_rate: o.MaskRate = None,
     precision: o.PrecisionName = "auto",
     report_to: o.ReportTo = "none",
     overwrite: o.Overwrite = False,
@@ -80,12 +81,13 @@ def joint(
         batch_size=batch_size,
         learning_rate=learning_rate,
         head_learning_rate=head_learning_rate,
+        mask_learning_rate=mask_learning_rate,
     )
     recipe = changed(joint_recipe_for(chosen, protocol), changes)
     if len(set(tasks)) < len(tasks) or len(tasks) < 2:
         raise InputError(f"tasks {', '.join(tasks)}: give at least two, each once")
     loaded = [
-        o.load_target(name, data, train_file=None, text="text", label="label", max_length=max_length).take(
+        o.load_target(name, data, train_file=None, max_length=max_length).take(
             train_rows=train_rows, dev_rows=dev_rows, seed=seed
         )
         for name in tasks

@@ -73,7 +73,7 @@ def _learn(task: Task, method: Method, shelf: Shelf | None, out: Path, training:
     from scalearn.training import train
 
     refuse_existing(out, overwrite=training.overwrite)  # before minutes of loading, not after
-    recipe = changed(recipe_for(method, training.protocol), training.changes())
+    recipe = changed(recipe_for(method, training.protocol, kind=task.kind), training.changes())
     model = TransferModel.from_backbone(
         training.backbone, task=task, method=method, sources=shelf, pooling=training.pooling, seed=training.seed
     )

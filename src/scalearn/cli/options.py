@@ -40,9 +40,10 @@ DevFile = Annotated[
 ]
 TestFile = Annotated[Path | None, typer.Option(help="Test rows.", rich_help_panel=_DATA)]
 TextColumns = Annotated[
-    str, typer.Option("--text", help="The text column, or two with a comma between.", rich_help_panel=_DATA)
+    str | None,
+    typer.Option("--text", help="The text column, or two with a comma between; text.", rich_help_panel=_DATA),
 ]
-LabelColumn = Annotated[str, typer.Option("--label", help="The label column.", rich_help_panel=_DATA)]
+LabelColumn = Annotated[str | None, typer.Option("--label", help="The label column; label.", rich_help_panel=_DATA)]
 TaskKind = Annotated[
     Literal["classification", "regression", "multi-label"] | None,
     typer.Option("--kind", help="What labels are; else seen from them.", rich_help_panel=_DATA),
@@ -66,7 +67,7 @@ PoolingName = Annotated[
     typer.Option("--pooling", help="Which tokens the head reads; else what suits the backbone."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="A new folder for the result.")]
-Seed = Annotated[int, typer.Option(help="Of initialisation, batches, dropout and drawn rows.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initialisation, batches, dropout and drawn rows.")]
 ProtocolName = Annotated[
     Literal["default", "published"],
     typer.Option("--protocol", help="Hyper-parameters: the library's, or the paper's.", rich_help_panel=_TRAINING),
@@ -78,6 +79,9 @@ Patience = Annotated[
 BatchSize = Annotated[int | None, typer.Option(help="Rows per step.", rich_help_panel=_TRAINING)]
 Rate = Annotated[
     float | None, typer.Option("--learning-rate", help="Of adapter, omega or backbone.", rich_help_panel=_TRAINING)
+]
+MaskRate = Annotated[
+    float | None, typer.Option("--mask-learning-rate", help="Of ProPETL's mask scores.", rich_help_panel=_TRAINING)
 ]
 HeadRate = Annotated[float | None, typer.Option("--head-learning-rate", help="Of the head.", rich_help_panel=_TRAINING)]
 PrecisionName = Annotated[
@@ -108,8 +112,8 @@ def load_target(
     train_file: Path | None,
     dev_file: Path | None = None,
     test_file: Path | None = None,
-    text: str,
-    label: str,
+    text: str | None = None,
+    label: str | None = None,
     kind: Literal["classification", "regression", "multi-label"] | None = None,
     choices: str | None = None,
     separator: str | None = None,
@@ -126,6 +130,8 @@ def load_target(
             **{
                 "--dev-file": dev_file,
                 "--test-file": test_file,
+                "--text": text,
+                "--label": label,
                 "--kind": kind,
                 "--choices": choices,
                 "--separator": separator,
@@ -140,8 +146,8 @@ def load_target(
         raise InputError("--data is for tasks that scalearn knows: leave it out beside --train-file")
     task = Task.from_files(
         train_file,
-        text=split_names(text),
-        label=label,
+        text=split_names("text" if text is None else text),
+        label="label" if label is None else label,
         dev=dev_file,
         test=test_file,
         kind=kind,

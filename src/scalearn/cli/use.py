@@ -30,6 +30,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="dev or test, of a task that scalearn knows; else test.")] = None,
     data: o.Data = None,
     file: Annotated[Path | None, typer.Option(help="Labelled rows of your own, with the columns of training.")] = None,
+    separator: o.Separator = None,
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
     precision: o.PrecisionName = "auto",
@@ -48,7 +49,7 @@ def evaluate(
     loaded = _load(model, task, sources, backbone)
     own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
     if file is not None:
-        target, split = own.with_file(file), "test"
+        target, split = own.with_file(file, separator=";" if separator is None else separator), "test"
     elif (
         own.name in task_names() and replace(known := load_task(own.name, data=data), max_length=own.max_length) == own
     ):
@@ -148,6 +149,8 @@ def _load(model: Path, task: str | None, sources: str | None, backbone: str | No
     from scalearn.model import TransferModel
 
     if task is not None:
+        if sources is not None:
+            raise InputError("--sources is for models that combine sources: leave it out beside --task")
         joint = JointModel.from_pretrained(model, backbone=backbone)
         joint.task(task)  # a name that it does not have is refused here
         return joint

@@ -114,14 +114,16 @@ def compare(
         if split not in task.splits:
             raise InputError(f"task {task.name!r} has no {split} rows: a comparison needs train, dev and test")
     chosen = [method_from_name(name) for name in methods]
-    misplaced = [m.name for m in chosen if isinstance(m, Probing) or m.stage == "joint"]
-    if len(set(methods)) < len(methods) or misplaced:
-        raise InputError(
-            f"methods {', '.join(methods)}: name each once, and none that needs coefficients (probing) or several "
-            f"tasks ({', '.join(misplaced) or 'joint methods'})"
-        )
+    if len(set(methods)) < len(methods):
+        raise InputError(f"methods {', '.join(methods)}: name each once")
+    for method in chosen:
+        if isinstance(method, Probing):
+            raise InputError("method 'probing' needs coefficients: use scalearn probe")
+        if method.stage == "joint":
+            raise InputError(f"method {method.name!r} learns several tasks at once: use scalearn joint")
+    loaded = load_backbone(backbone)
     if any(method.stage == "transfer" for method in chosen):
-        sources.check_fits(load_backbone(backbone))
+        sources.check_fits(loaded)
     with tempfile.TemporaryDirectory() as scratch:
         folder = folder or Path(scratch)
         runs = []
@@ -133,13 +135,15 @@ def compare(
                 seed=seed,
                 folder=folder,
                 backbone=backbone,
+                fingerprint=loaded.fingerprint,
                 protocol=protocol,
                 changes=changes or {},
                 progress=progress,
             )
             shelf = sources
             if own:
-                source = one(next(iter(sources)).method, sources=None)
+                first = next(iter(sources))
+                source = one(first.method, sources=None, options=first.options)
                 shelf = Shelf([*sources, Source.load(folder / source.model)])
             for name in methods:
                 transfers = method_from_name(name).stage == "transfer"
@@ -158,20 +162,22 @@ def _run(
     seed: int,
     folder: Path,
     backbone: str,
+    fingerprint: str,
     protocol: Protocol,
     changes: Mapping[str, Any],
     progress: bool,
     own: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Trains one method with one seed, or finds that it was done."""
-    method = method_from_name(name)
-    recipe = changed(recipe_for(method, protocol), changes)
+    method = method_from_name(name, **(options or {}))
+    recipe = changed(recipe_for(method, protocol, kind=task.kind), changes)
     key = {
         "method": [name, method.model_dump()],
         "recipe": recipe.model_dump(),
         "seed": seed,
         "task": task.fingerprint(),
-        "backbone": backbone,
+        "backbone": [backbone, fingerprint],
         "sources": [source.digest() for source in sources or ()],
         "precision": resolve("auto", torch.device("cpu")),
         "version": metadata.version("scalearn"),

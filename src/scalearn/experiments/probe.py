@@ -149,7 +149,7 @@ def probe(
             "(--sources mnli,rte); to combine more, train (scalearn transfer)"
         )
     values = checked_grid(grid)
-    recipe = changed(recipe_for(Probing(omega=(1.0,)), protocol), changes or {})
+    recipe = changed(recipe_for(Probing(omega=(1.0,)), protocol, kind=task.kind), changes or {})
     loaded = load_backbone(backbone)
     sources.check_fits(loaded)
     runs = []

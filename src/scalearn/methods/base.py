@@ -22,7 +22,7 @@ Stage = Literal["single", "joint", "transfer"]
 class Frozen(BaseModel):
     """A value: typed, immutable, refusing unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 _Model = TypeVar("_Model", bound=Frozen)

@@ -6,6 +6,7 @@ import difflib
 from typing import Any, Literal
 
 from scalearn.errors import InputError
+from scalearn.kinds import Kind
 from scalearn.methods import joint, single, transfer
 from scalearn.methods.base import Entry, JointRecipe, Method, Optimisation, Recipe, Stage, validated
 
@@ -42,11 +43,20 @@ def _recipe(method: Method, protocol: Protocol) -> Optimisation:
     return entry.published if protocol == "published" else entry.default
 
 
-def recipe_for(method: Method, protocol: Protocol = "default") -> Recipe:
-    """The hyper-parameters of a single-task or transfer method under a protocol."""
+def recipe_for(method: Method, protocol: Protocol = "default", *, kind: Kind = "classification") -> Recipe:
+    """The hyper-parameters of a single-task or transfer method under a protocol.
+
+    Args:
+        method: of the registry.
+        protocol: ``default``, or ``published`` for the paper's.
+        kind: of the task: the published runs on HumSet, which is multi-label, chose by macro F1 instead of dev loss.
+    """
     recipe = _recipe(method, protocol)
     if not isinstance(recipe, Recipe):
         raise InputError(f"method {method.name!r} learns several tasks at once: use scalearn joint (train_joint)")
+    if protocol == "published" and kind == "multi-label":
+        patience = 3 if method.name == "adaptersoup" else recipe.patience
+        return recipe.model_copy(update={"select": "metric", "patience": patience})
     return recipe
 
 

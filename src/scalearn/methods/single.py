@@ -155,6 +155,8 @@ class LoRA(Method):
     """The update is scaled by alpha / r."""
     modules: tuple[str, ...] = Field(("query", "value"), min_length=1)
     """Which linear maps: of query, key, value and intermediate."""
+    folded: bool = False
+    """Whether a loaded model adds the updates to the weights themselves, as `TransferModel.fold` did."""
 
     @property
     def name(self) -> str:

@@ -159,7 +159,7 @@ class LoraHub(Transfer):
     """The coefficients; empty until they are searched."""
     evaluations: int = Field(40, gt=0)
     """How many settings of the coefficients may be tried."""
-    bound: float = Field(1.5, gt=0)
+    bound: float = Field(1.5, ge=1e-3, le=100)
     """Largest absolute coefficient."""
     regularisation: float = Field(0.05, ge=0)
     """Weight of the mean absolute coefficient in what is minimised."""
@@ -178,7 +178,7 @@ class LoraHub(Transfer):
 
         def objective(omega: np.ndarray) -> float:
             value = evidence.error(omega) + self.regularisation * float(np.abs(omega).mean())
-            tried.append((value, tuple(float(c) for c in omega)))
+            tried.append((value, tuple(round(float(c), 6) for c in omega)))
             return value
 
         minimize(
@@ -210,7 +210,7 @@ class AdapterSoup(Transfer):
     include_target: bool = True
     """Whether a source that was trained on the target task itself may enter, as published."""
     weights: tuple[float, ...] = ()
-    """One per source, summing to 1; empty until they are computed from similarities."""
+    """One per source, at least 0; empty until they are computed from similarities, which sum to 1."""
 
     @property
     def name(self) -> str:
@@ -232,6 +232,8 @@ class AdapterSoup(Transfer):
                 f"adaptersoup has {len(self.weights)} weights for {len(setting.sources)} sources: give a task with "
                 "training rows, so that similarities can be computed, or weights=..."
             )
+        if not all(weight >= 0 for weight in self.weights) or not any(self.weights):
+            raise InputError(f"adaptersoup has the weights {self.weights}: give at least one above 0, and none below")
         chosen = [(source, weight) for source, weight in zip(setting.sources, self.weights, strict=True) if weight]
         return averaged([source for source, _ in chosen], [weight for _, weight in chosen])
 

@@ -7,6 +7,7 @@ loss are kept. Under several processes (torchrun, accelerate) each takes its par
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,19 @@ from scalearn.errors import InputError
 from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe, Protocol, joint_recipe_for
 from scalearn.precision import Precision, attention_for, resolve
+from scalearn.tasks import Task
 from scalearn.training.mixing import TaskMix
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
-from scalearn.training.work import check_rows, check_tracker, finish, versions, working_folder
+from scalearn.training.work import (
+    check_finite,
+    check_rows,
+    check_seed,
+    check_tracker,
+    finish,
+    versions,
+    working_folder,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +85,12 @@ def train_joint(
         report_to: passed to Trainer, for instance ``tensorboard``.
 
     Raises:
-        InputError: a task has no rows to train on or unequal label sets, `out` exists, an unfinished run with other
-            settings stands in its place, or the batch cannot be shared among the processes.
+        InputError: a task has no rows to train on, unequal label sets or a class in dev alone, `out` exists, an
+            unfinished run with other settings stands in its place, or the batch cannot be shared among the processes.
     """
     recipe = recipe or joint_recipe_for(model.method, protocol)
     folder = None if out is None else Path(out)
-    _check(model, recipe, folder, overwrite=overwrite, report_to=report_to)
+    _check(model, recipe, folder, seed=seed, overwrite=overwrite, report_to=report_to)
     run = {
         "tasks": [task.fingerprint() for task in model.tasks.values()],
         "backbone": model.reference.fingerprint,
@@ -96,6 +106,7 @@ def train_joint(
         trainer = _fit(
             model, work / "checkpoints", recipe, seed=seed, precision=precision, progress=progress, report_to=report_to
         )
+        check_finite(model)
         metrics = {
             name: {
                 split: evaluate_task(model, name, model.rows_of(task, split), precision=precision)
@@ -182,11 +193,15 @@ class JointTrainer(TransferTrainer):
         return metrics
 
 
-def _check(model: JointModel, recipe: JointRecipe, folder: Path | None, *, overwrite: bool, report_to: str) -> None:
+def _check(
+    model: JointModel, recipe: JointRecipe, folder: Path | None, *, seed: int, overwrite: bool, report_to: str
+) -> None:
     """Says before the training, not after it, whatever would make it fail."""
     for task in model.tasks.values():
         check_rows(task)
+        _check_classes(task)
     check_tracker(report_to)
+    check_seed(seed)
     processes = PartialState().num_processes
     if recipe.batch_size % processes:
         raise InputError(
@@ -196,6 +211,22 @@ def _check(model: JointModel, recipe: JointRecipe, folder: Path | None, *, overw
         refuse_existing(folder, overwrite=overwrite)
     elif processes > 1:
         raise InputError("several processes share the checkpoints of a run: give a folder for it (out=..., --out)")
+
+
+def _check_classes(task: Task) -> None:
+    """Raises `InputError` if dev rows, which choose the checkpoint, are of a class that nothing teaches."""
+    if task.kind != "classification":
+        return
+    labels = {split: Counter(task.splits[split]["label"]) for split in ("train", "dev")}
+    unseen = {
+        task.labels[label]: count for label, count in sorted(labels["dev"].items()) if label not in labels["train"]
+    }
+    if unseen:
+        raise InputError(
+            f"task {task.name!r}: no training row is of the class {', '.join(map(repr, unseen))}, but "
+            f"{sum(unseen.values())} of {labels['dev'].total()} dev rows are: draw or give more training rows "
+            "(--train-rows)"
+        )
 
 
 def _fit(
@@ -260,7 +291,8 @@ def _fit(
     trainer.dev = {name: sorted(model.rows_of(task, "dev"), key=row_length) for name, task in model.tasks.items()}
     trainer.precision = precision
     trainer.remove_callback(PrinterCallback)
-    last = last_whole_checkpoint(checkpoints)
+    with PartialState().main_process_first():  # it removes a broken one, which the others must not look at meanwhile
+        last = last_whole_checkpoint(checkpoints)
     arguments.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
     _set_attention(model, precision)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -24,7 +25,15 @@ from scalearn.sources import check_name
 from scalearn.training.evaluate import evaluate
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
-from scalearn.training.work import check_rows, check_tracker, finish, versions, working_folder
+from scalearn.training.work import (
+    check_finite,
+    check_rows,
+    check_seed,
+    check_tracker,
+    finish,
+    versions,
+    working_folder,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +88,14 @@ def train(
         InputError: the task has no rows to train on, `out` exists, or an unfinished run with other settings stands in
             its place.
     """
-    recipe = recipe or recipe_for(model.method, protocol)
+    recipe = recipe or recipe_for(model.method, protocol, kind=model.task.kind)
     folder = None if out is None else Path(out)
     name = name or model.task.name
     check_rows(model.task)
     check_tracker(report_to)
+    check_seed(seed)
+    if PartialState().num_processes > 1:
+        raise InputError(f"train runs in one process, not in {PartialState().num_processes}: start it without torchrun")
     if folder is not None:
         _check_saving(model, folder, name=name, include_sources=include_sources, overwrite=overwrite)
     run = {
@@ -101,6 +113,7 @@ def train(
         trainer = _fit(
             model, work / "checkpoints", recipe, seed=seed, precision=precision, progress=progress, report_to=report_to
         )
+        check_finite(model)
         metrics = {
             split: evaluate(model, split, precision=precision) for split in model.task.splits if split != "train"
         }

@@ -18,6 +18,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers.integrations import get_available_reporting_integrations
 
+from scalearn.adapted import AdaptedModel
 from scalearn.atomic import replace_folder, writable, write_text
 from scalearn.errors import InputError
 from scalearn.tasks import Task
@@ -41,8 +42,9 @@ def working_folder(folder: Path | None, run: Mapping[str, Any], *, restart: bool
         work = _open(folder, run, restart=restart and PartialState().is_main_process)
     try:
         yield work
-    except BaseException:
-        if folder is None:  # with a folder, the same call goes on from the last checkpoint
+    except BaseException as error:
+        # With a folder, the same call goes on from the last checkpoint; but not where it would only fail again.
+        if folder is None or isinstance(error, InputError):
             shutil.rmtree(work, ignore_errors=True)
         raise
     PartialState().wait_for_everyone()
@@ -86,6 +88,22 @@ def finish(work: Path, folder: Path, write: Callable[[Path], None]) -> None:
         if (logs := work / "checkpoints" / "runs").is_dir():  # what report_to wrote
             logs.rename(finished / "logs")
         replace_folder(finished, folder)
+
+
+def check_finite(model: AdaptedModel) -> None:
+    """Raises `InputError` if training diverged, before anything of it is saved."""
+    wrong = [name for name, tensor in model.trained_state().items() if not tensor.isfinite().all()]
+    if wrong:
+        raise InputError(
+            f"training diverged: {len(wrong)} trained tensors are not finite ({wrong[0]}, ...): lower the learning "
+            "rates (--learning-rate, --head-learning-rate)"
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Raises `InputError` unless the seed is one that all generators take."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed {seed}: give a number from 0 to {2**32 - 1}")
 
 
 def versions() -> dict[str, str]:
