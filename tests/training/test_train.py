@@ -528,7 +528,7 @@ def test_a_run_that_diverges_is_no_result(fresh: Fresh, tmp_path: Path, monkeypa
         return loss
 
     monkeypatch.setattr(TransferTrainer, "training_step", training_step)
-    with pytest.raises(InputError, match="training diverged: .* lower the learning rates"):
+    with pytest.raises(InputError, match=r"training diverged: .* lower the learning rates"):
         fit(fresh(), tmp_path / "out", recipe=BY_METRIC)
     assert names(tmp_path) == []
 
