@@ -90,7 +90,7 @@ class TaskEvidence:
         rows = len(self.task.splits.get("train", ()))
         if rows < 2:
             found = "one training row only" if rows else "no training rows"
-            raise InputError(f"task {self.task.name!r} has {found} to choose sources by: load it with more")
+            raise InputError(f"task {self.task.name!r} has {found} to choose sources by: load it with its data")
         return self.task
 
     @cached_property

@@ -16,7 +16,7 @@ def own(path: Path, rows: str, **options: Any) -> Task:
 
 
 def known(name: str, **options: Any) -> Task:
-    return load_target(name, None, **({"train_file": None, "text": "text", "label": "label"} | options))
+    return load_target(name, None, train_file=None, **options)
 
 
 def test_choices_have_a_comma_between(tmp_path: Path) -> None:
@@ -55,3 +55,8 @@ def test_max_length_holds_for_own_rows_and_for_known_tasks(tmp_path: Path) -> No
     assert known("policy-claims") == task
     cut = known("policy-claims", max_length=7)
     assert cut.max_length == 7 and cut != task and cut.splits.keys() == task.splits.keys()
+
+
+def test_options_of_own_rows_are_refused_beside_a_known_task() -> None:
+    with pytest.raises(InputError, match=r"--text, --separator describe your own rows"):
+        load_target("policy-claims", None, train_file=None, text="premise", separator=";")

@@ -338,7 +338,6 @@ from scalearn.methods import JointRecipe
 from scalearn.tasks import Task
 from scalearn.training import train_joint
 from scalearn.training.joint import JointTrainer
-from scalearn.training.joint import JointTrainer
 
 backbone, first, second, out, log = sys.argv[1:]
 torch.nn.functional.dropout = lambda x, *rest, **others: x
