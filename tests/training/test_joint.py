@@ -328,6 +328,7 @@ def test_every_method_learns_all_kinds_and_is_loaded_in_a_new_process(
 # ---- several processes
 
 DDP = """
+import json
 import sys
 import torch
 torch.set_num_threads(1)
@@ -336,7 +337,7 @@ from accelerate import PartialState
 from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe
 from scalearn.tasks import Task
-from scalearn.training import train_joint
+from scalearn.training import joint, train_joint
 from scalearn.training.joint import JointTrainer
 
 backbone, first, second, out, log = sys.argv[1:]
@@ -350,6 +351,13 @@ def training_step(self, model, inputs, *rest, **others):
     return original(self, model, inputs, *rest, **others)
 
 JointTrainer.training_step = training_step
+opened, working_folder = [], joint.working_folder
+
+def open_folder(folder, run, **others):
+    opened.append(run["processes"])
+    return working_folder(folder, run, **others)
+
+joint.working_folder = open_folder
 model = JointModel.from_backbone(backbone, tasks=tasks, method="adapter-m", pooling="mean").double()
 recipe = JointRecipe(
     learning_rate=1e-2, head_learning_rate=1e-2, steps=6, evaluate_every=3, batch_size=4, backbone_dropout=False
@@ -357,7 +365,7 @@ recipe = JointRecipe(
 train_joint(model, out, recipe=recipe, precision="fp32", progress=False)
 rank = PartialState().process_index
 save_file({k: v.clone() for k, v in model.trained_state().items()}, f"{log}-{rank}.safetensors")
-open(f"{log}-{rank}.json", "w").write(__import__("json").dumps(steps))
+open(f"{log}-{rank}.json", "w").write(json.dumps({"opened": opened, "steps": steps}))
 """
 
 
@@ -385,8 +393,10 @@ def test_two_processes_share_every_batch_and_end_with_the_weights_of_one(
         text=True,
         timeout=240,
     )
-    assert launched.returncode == 0, launched.stderr[-3000:]
-    steps = [json.loads((tmp_path / f"log-{rank}.json").read_text()) for rank in (0, 1)]
+    assert launched.returncode == 0, launched.stderr
+    logs = [json.loads((tmp_path / f"log-{rank}.json").read_text()) for rank in (0, 1)]
+    assert [log["opened"] for log in logs] == [[2], [2]], "each took itself for the only process"
+    steps = [log["steps"] for log in logs]
     assert len(steps[0]) == len(steps[1]) == 6
     assert [task for task, _ in steps[0]] == [task for task, _ in steps[1]], "the ranks computed different tasks"
     assert {task for task, _ in steps[0]} == {"one", "two"}
@@ -425,7 +435,8 @@ def real_rows(rows: list[list[int]]) -> list[list[int]]:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     state = SimpleNamespace(num_processes=processes, is_main_process=True)
-    monkeypatch.setattr("scalearn.training.joint.PartialState", lambda: state)
+    monkeypatch.setattr("scalearn.training.joint.PartialState", lambda **_: state)
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
 
 
 def test_a_batch_that_cannot_be_shared(
@@ -434,6 +445,17 @@ def test_a_batch_that_cannot_be_shared(
     pretend(monkeypatch, 3)
     (tmp_path / "runs").mkdir()
     refused(tiny_backbone, [task, numbers()], tmp_path / "runs" / "a", "8 rows cannot be shared by 3 processes")
+
+
+def test_processes_that_do_not_know_of_each_other(
+    tiny_backbone: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them would write into one folder, each as if it were alone."""
+    (tmp_path / "runs").mkdir()
+    pretend(monkeypatch, 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    match = "2 processes were started, but accelerate's state was made for 1 before"
+    refused(tiny_backbone, [task, numbers()], tmp_path / "runs" / "a", match)
 
 
 def test_several_processes_need_a_folder(tiny_backbone: str, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ loss are kept. Under several processes (torchrun, accelerate) each takes its par
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -90,6 +91,7 @@ def train_joint(
     """
     recipe = recipe or joint_recipe_for(model.method, protocol)
     folder = None if out is None else Path(out)
+    _join_processes(model)
     _check(model, recipe, folder, seed=seed, overwrite=overwrite, report_to=report_to)
     run = {
         "tasks": [task.fingerprint() for task in model.tasks.values()],
@@ -191,6 +193,24 @@ class JointTrainer(TransferTrainer):
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+def _join_processes(model: JointModel) -> None:
+    """Makes the state that knows of the other processes; whoever asks for it first decides which device it is for.
+
+    Asked without a device, on a machine without a GPU each process would take itself for the only one, and all of them
+    would open, fill and remove one working folder.
+
+    Raises:
+        InputError: it was made before, for one process.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    joined = PartialState(cpu=model.device.type == "cpu").num_processes
+    if joined < started:
+        raise InputError(
+            f"{started} processes were started, but accelerate's state was made for {joined} before train_joint: make "
+            "no Accelerator, PartialState or TrainingArguments before it, or set ACCELERATE_USE_CPU=true"
+        )
 
 
 def _check(
