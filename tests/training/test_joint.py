@@ -176,6 +176,19 @@ def test_the_warm_up_and_the_decay_of_every_rate(tiny_backbone: str, task: Task,
     assert rates == [pytest.approx([share * peak for peak in peaks]) for share in shares]
 
 
+def test_the_recipe_decides_which_tasks_are_drawn(tiny_backbone: str, task: Task) -> None:
+    """A cap of one row makes tasks of 32 and 4 rows equally likely; a temperature brings them nearer."""
+    few = numbers(4)
+    mixes: list[list[float]] = []
+    for changes in ({}, {"temperature": 2.0}, {"cap": 1}):
+        recipe = changed(RECIPE, {"steps": 1, "evaluate_every": 1} | changes)
+        with pytest.MonkeyPatch.context() as patch:
+            watch_steps(patch, lambda trainer, _: mixes.append(trainer.mix.probabilities.tolist()))
+            train_joint(fresh(tiny_backbone, [task, few]), recipe=recipe, progress=False)
+    expected = [[32 / 36, 4 / 36], [32**0.5 / (32**0.5 + 2), 2 / (32**0.5 + 2)], [0.5, 0.5]]
+    assert mixes == [pytest.approx(shares) for shares in expected]
+
+
 # ---- interruption
 
 
@@ -248,6 +261,30 @@ def test_patience_is_not_forgotten_by_an_interruption(tiny_backbone: str, tasks:
             else:
                 result = train_joint(model, tmp_path / "out", recipe=recipe, progress=False)
     assert (result.best_step, result.steps) == (2, 6)
+
+
+def test_the_best_checkpoint_is_found_where_the_project_is_now(
+    tiny_backbone: str, tasks: list[Task], tmp_path: Path
+) -> None:
+    """Stopped after its last step, so that no later checkpoint says where the best one is, and moved."""
+
+    def stop(self: JointTrainer) -> None:
+        raise KeyboardInterrupt
+
+    recipe = changed(RECIPE, {"steps": 8, "evaluate_every": 2, "patience": 9})
+    (tmp_path / "was").mkdir()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        seen = script_losses(patch, [1.0, 2.0], tasks[0].name)
+        patch.setattr(JointTrainer, "_load_best_model", stop)
+        train_joint(fresh(tiny_backbone, tasks[:2]), tmp_path / "was" / "out", recipe=recipe, progress=False)
+    (tmp_path / "was").rename(tmp_path / "now")
+    model = fresh(tiny_backbone, tasks[:2])
+    with pytest.MonkeyPatch.context() as patch:
+        script_losses(patch, [2.0], tasks[0].name)
+        result = train_joint(model, tmp_path / "now" / "out", recipe=recipe, progress=False)
+    assert (result.best_step, result.steps) == (2, 8)
+    for name, value in model.trained_state().items():
+        assert torch.equal(value, seen[0][name]), name
 
 
 def test_an_unfinished_run_goes_on_only_as_it_began(tiny_backbone: str, tasks: list[Task], tmp_path: Path) -> None:
