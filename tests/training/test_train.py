@@ -538,3 +538,10 @@ def test_a_seed_that_no_generator_takes(fresh: Fresh, tmp_path: Path, seed: int)
     with pytest.raises(InputError, match=rf"seed {seed}: give a number from 0"):
         fit(fresh(), tmp_path / "out", seed=seed)
     assert names(tmp_path) == []
+
+
+def test_several_processes_are_refused(fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="train runs in one process, not in 2: start it without torchrun"):
+        fit(fresh(), tmp_path / "out")
+    assert names(tmp_path) == []

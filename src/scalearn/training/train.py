@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -94,8 +94,8 @@ def train(
     check_rows(model.task)
     check_tracker(report_to)
     check_seed(seed)
-    if PartialState().num_processes > 1:
-        raise InputError(f"train runs in one process, not in {PartialState().num_processes}: start it without torchrun")
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:  # accelerate may not have noticed yet
+        raise InputError(f"train runs in one process, not in {processes}: start it without torchrun")
     if folder is not None:
         _check_saving(model, folder, name=name, include_sources=include_sources, overwrite=overwrite)
     run = {
