@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class Answer(NamedTuple):
     """L + 1 of (B, S, d), or of (B * C, S, d)."""
 
 
-class AdaptedModel(nn.Module):
+class AdaptedModel(nn.Module, ABC):
     """A backbone, frozen unless the method trains it, with the deltas of a method attached.
 
     Args:
@@ -60,9 +61,17 @@ class AdaptedModel(nn.Module):
             )
         sites.attach(self.backbone, method.build(setting))
 
+    @abstractmethod
     def heads_by_task(self) -> Mapping[str, Head]:
         """Every head, by the name of its task."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def select(self, task: Task | None) -> tuple[Task, Head]:
+        """Makes ready to compute a task: the model's own description of it, and its head.
+
+        Args:
+            task: one of the model's, maybe with other rows; None is the only one there is.
+        """
 
     # ---- computation
 

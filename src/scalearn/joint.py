@@ -113,6 +113,18 @@ class JointModel(AdaptedModel):
         """Every head, by the name of its task."""
         return {name: self.head(name) for name in self.tasks}
 
+    def select(self, task: Task | None) -> tuple[Task, Head]:
+        """One of its tasks, and its head.
+
+        Raises:
+            InputError: there is no such task, or none is named.
+        """
+        if task is None:
+            raise InputError(f"the model learned {', '.join(self.tasks)}: say which task")
+        own, head = self.task(task.name), self.head(task.name)
+        self.switch.select(task.name)
+        return own, head
+
     # ---- computation
 
     def forward(
@@ -129,8 +141,7 @@ class JointModel(AdaptedModel):
         Raises:
             InputError: there is no such task.
         """
-        head = self.head(task)
-        self.switch.select(task)
+        _, head = self.select(self.task(task))
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         return self.computed(head, batch, labels, output_hidden_states=output_hidden_states)
 
@@ -142,8 +153,7 @@ class JointModel(AdaptedModel):
         self, rows: Sequence[Features], *, task: str, batch_size: int = 64, precision: Precision = "auto"
     ) -> Tensor:
         """Logits in float32 of tokenised rows of a task, in their order: (N, outputs), or (N, C)."""
-        head = self.head(task)
-        self.switch.select(task)
+        _, head = self.select(self.task(task))
         return self.logits_of(head, rows, batch_size=batch_size, precision=precision)
 
     def predict(

@@ -99,6 +99,10 @@ class TransferModel(AdaptedModel):
         """The one head."""
         return {self.task.name: self.head}
 
+    def select(self, task: Task | None) -> tuple[Task, Head]:
+        """The one task and its head."""
+        return self.task, self.head
+
     # ---- computation
 
     def forward(

@@ -136,13 +136,13 @@ def script_losses(patch: pytest.MonkeyPatch, losses: Iterable[float], first: str
     """
     script, seen, loss = iter(losses), list[dict[str, torch.Tensor]](), [0.0]
 
-    def scripted(model: JointModel, name: str, rows: object, precision: object = None) -> dict[str, float]:
-        if name == first:
+    def scripted(model: JointModel, task: Task, rows: object, precision: object = None) -> dict[str, float]:
+        if task.name == first:
             loss.append(next(script, loss[-1]))
             seen.append({key: value.clone() for key, value in model.trained_state().items()})
         return {"loss": loss[-1]}
 
-    patch.setattr("scalearn.training.joint.evaluate_task", scripted)
+    patch.setattr("scalearn.training.joint.scored", scripted)
     return seen
 
 

@@ -42,7 +42,6 @@ def evaluate(
     from scalearn.joint import JointModel
     from scalearn.tasks import load_task, task_names
     from scalearn.training import evaluate as score
-    from scalearn.training import evaluate_task
 
     if file is not None and (split is not None or data is not None):
         raise InputError("--file stands for the rows to score: leave out --split and --data")
@@ -50,18 +49,12 @@ def evaluate(
     own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
     if file is not None:
         target, split = own.with_file(file, separator=";" if separator is None else separator), "test"
-    elif (
-        own.name in task_names() and replace(known := load_task(own.name, data=data), max_length=own.max_length) == own
-    ):
-        target, split = replace(known, max_length=own.max_length), split or "test"
     else:
-        raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
-    if isinstance(loaded, JointModel):
-        if split not in target.splits:
-            raise InputError(f"task {own.name!r} has no split {split!r}; it has {', '.join(target.splits)}")
-        scores = evaluate_task(loaded, own.name, loaded.rows_of(target, split), precision=precision)
-    else:
-        scores = score(loaded, split, task=target, precision=precision)
+        known = load_task(own.name, data=data) if own.name in task_names() else None
+        if known is None or (target := replace(known, max_length=own.max_length)) != own:
+            raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
+        split = split or "test"
+    scores = score(loaded, split, task=target, precision=precision)
     shown = o.percent(scores, [*own.metrics, own.main_metric])
     print(f"{model} on {split} ({len(target.splits[split])} rows): {shown}")
 
@@ -128,7 +121,9 @@ def fold(
     backbone: o.MovedBackbone = None,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Turn sources and omega into one ordinary adapter per layer: same answers, no sources needed.
+    """Turn sources and coefficients into one ordinary adapter per layer: same answers, no sources needed.
+
+    LoRA sources, or a LoRA model, go into the weights themselves when the folded model is loaded.
 
     Example: `scalearn fold runs/reviews --out runs/reviews-folded`
     """

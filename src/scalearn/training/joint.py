@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers import EarlyStoppingCallback
 
 from scalearn.atomic import refuse_existing
 from scalearn.encoding import Features, collator, row_length
 from scalearn.errors import InputError
 from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe, Protocol, joint_recipe_for
-from scalearn.precision import Precision, attention_for, resolve
-from scalearn.tasks import Task
+from scalearn.precision import Precision, resolve
+from scalearn.training.checks import check_classes, check_finite, check_rows, check_seed, check_tracker
+from scalearn.training.evaluate import evaluate, scored
 from scalearn.training.mixing import TaskMix
 from scalearn.training.progress import ProgressBar
-from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
-from scalearn.training.work import (
-    check_finite,
-    check_rows,
-    check_seed,
-    check_tracker,
-    finish,
-    versions,
-    working_folder,
-)
+from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for, use_training_attention
+from scalearn.training.work import finish, provenance, working_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +101,7 @@ def train_joint(
         check_finite(model)
         metrics = {
             name: {
-                split: evaluate_task(model, name, model.rows_of(task, split), precision=precision)
+                split: evaluate(model, split, task=task, precision=precision)
                 for split in task.splits
                 if split != "train"
             }
@@ -124,40 +114,19 @@ def train_joint(
             seconds=time.perf_counter() - started,
             history=[dict(entry) for entry in trainer.state.log_history],
         )
-        provenance = {
-            "rows": {name: {split: len(rows) for split, rows in t.splits.items()} for name, t in model.tasks.items()},
-            "seed": seed,
-            "protocol": protocol,
-            "recipe": recipe.model_dump(),
-            "best_step": result.best_step,
-            "precision": run["precision"],
-            "command": command,
-            "versions": versions(),
-        }
+        record = provenance(
+            recipe,
+            rows={name: {split: len(rows) for split, rows in t.splits.items()} for name, t in model.tasks.items()},
+            seed=seed,
+            protocol=protocol,
+            precision=resolve(precision, model.device),
+            command=command,
+        )
+        record["best_step"] = result.best_step
         if folder is not None:
-            facts = {"metrics": metrics, "provenance": provenance}
+            facts = {"metrics": metrics, "provenance": record}
             finish(work, folder, lambda finished: model.write_into(finished, extra=facts))
     return result
-
-
-def evaluate_task(
-    model: JointModel, name: str, rows: Sequence[Features], *, precision: Precision = "auto"
-) -> dict[str, float]:
-    """The metrics of one task and the mean ``loss`` on tokenised rows with labels.
-
-    Args:
-        model: trained.
-        name: of the task.
-        rows: from `model.rows_of`.
-        precision: see `scalearn.precision`.
-    """
-    labels = torch.tensor([row["labels"] for row in rows])
-    logits = model.logits(rows, task=name, precision=precision)
-    task = model.task(name)
-    return {
-        "loss": float(model.head(name).loss(logits, labels)),
-        **task.score(labels.numpy(), task.answers(logits.numpy())),
-    }
 
 
 class JointTrainer(TransferTrainer):
@@ -185,11 +154,12 @@ class JointTrainer(TransferTrainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Scores every task on its dev rows; ``eval_loss`` is the mean of their losses."""
         scores = {
-            name: evaluate_task(self.model, name, rows, precision=self.precision) for name, rows in self.dev.items()
+            name: scored(self.model, self.model.tasks[name], rows, precision=self.precision)
+            for name, rows in self.dev.items()
         }
         metrics = {f"eval_{name}_{key}": value for name, own in scores.items() for key, value in own.items()}
         metrics["eval_loss"] = sum(own["loss"] for own in scores.values()) / len(scores)
-        _set_attention(self.model, self.precision)
+        use_training_attention(self.model, self.precision)
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -219,7 +189,7 @@ def _check(
     """Says before the training, not after it, whatever would make it fail."""
     for task in model.tasks.values():
         check_rows(task)
-        _check_classes(task)
+        check_classes(task)
     check_tracker(report_to)
     check_seed(seed)
     processes = PartialState().num_processes
@@ -231,22 +201,6 @@ def _check(
         refuse_existing(folder, overwrite=overwrite)
     elif processes > 1:
         raise InputError("several processes share the checkpoints of a run: give a folder for it (out=..., --out)")
-
-
-def _check_classes(task: Task) -> None:
-    """Raises `InputError` if dev rows, which choose the checkpoint, are of a class that nothing teaches."""
-    if task.kind != "classification":
-        return
-    labels = {split: Counter(task.splits[split]["label"]) for split in ("train", "dev")}
-    unseen = {
-        task.labels[label]: count for label, count in sorted(labels["dev"].items()) if label not in labels["train"]
-    }
-    if unseen:
-        raise InputError(
-            f"task {task.name!r}: no training row is of the class {', '.join(map(repr, unseen))}, but "
-            f"{sum(unseen.values())} of {labels['dev'].total()} dev rows are: draw or give more training rows "
-            "(--train-rows)"
-        )
 
 
 def _fit(
@@ -262,42 +216,35 @@ def _fit(
     """Trains `model` and leaves it with the weights of its best checkpoint."""
     processes = PartialState().num_processes
     model.backbone_dropout = recipe.backbone_dropout
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
+    arguments = arguments_for(
+        model,
+        recipe,
+        checkpoints,
+        seed=seed,
+        precision=precision,
         per_device_train_batch_size=recipe.batch_size // processes,
         max_steps=recipe.steps,
-        lr_scheduler_type="linear",
-        warmup_steps=recipe.warmup_fraction,
-        max_grad_norm=1.0,
         eval_strategy="steps",
         save_strategy="steps",
         logging_strategy="steps",
         eval_steps=recipe.evaluate_every,
         save_steps=recipe.evaluate_every,
         logging_steps=recipe.evaluate_every,
-        save_total_limit=1,
-        load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
-        bf16=resolve(precision, model.device) == "bf16",
-        use_cpu=model.device.type == "cpu",
-        dataloader_pin_memory=model.device.type == "cuda",
         accelerator_config={"split_batches": True},  # every process takes its part of one task's batch
         ddp_find_unused_parameters=True,  # the other tasks' heads get no gradient
-        seed=seed,
-        disable_tqdm=True,
         report_to=report_to,
     )
     train = {name: model.rows_of(task, "train") for name, task in model.tasks.items()}
-    callbacks: list[Any] = [EarlyStoppingCallback(recipe.patience)]
-    if progress and PartialState().is_main_process:
-        callbacks.append(bar := ProgressBar(f"{model.method.name} on {len(model.tasks)} tasks", metric="loss"))
+    title = f"{model.method.name} on {len(model.tasks)} tasks"
+    bar = ProgressBar(title, metric="loss") if progress and PartialState().is_main_process else None
     trainer = JointTrainer(
         model=model,
         args=arguments,
         train_dataset=[(name, row) for name, rows in train.items() for row in rows],
         eval_dataset=[],
-        callbacks=callbacks,
+        callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else [])],
         optimizers=(optimizer_for(model, recipe), None),
     )
     trainer.mix = TaskMix(
@@ -310,20 +257,5 @@ def _fit(
     )
     trainer.dev = {name: sorted(model.rows_of(task, "dev"), key=row_length) for name, task in model.tasks.items()}
     trainer.precision = precision
-    trainer.remove_callback(PrinterCallback)
-    with PartialState().main_process_first():  # it removes a broken one, which the others must not look at meanwhile
-        last = last_whole_checkpoint(checkpoints)
-    arguments.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
-    _set_attention(model, precision)
-    try:
-        trainer.train(resume_from_checkpoint=last)
-        trainer._load_best_model()
-    finally:
-        if progress and PartialState().is_main_process:
-            bar.close()
-    model.eval()
+    trainer.fit(precision=precision, bar=bar)
     return trainer
-
-
-def _set_attention(model: JointModel, precision: Precision) -> None:
-    model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))

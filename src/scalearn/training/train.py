@@ -10,30 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import EarlyStoppingCallback, EvalPrediction, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers import EarlyStoppingCallback, EvalPrediction
 
 from scalearn.atomic import refuse_existing
 from scalearn.encoding import collator, row_length
 from scalearn.errors import InputError
 from scalearn.methods import Protocol, Recipe, recipe_for
 from scalearn.model import TransferModel
-from scalearn.precision import Precision, attention_for, resolve
+from scalearn.precision import Precision, resolve
 from scalearn.saved import refer
 from scalearn.similarity import can_embed, embed_task
 from scalearn.sources import check_name
+from scalearn.training.checks import check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluate
 from scalearn.training.progress import ProgressBar
-from scalearn.training.trainer import TransferTrainer, last_whole_checkpoint, optimizer_for
-from scalearn.training.work import (
-    check_finite,
-    check_rows,
-    check_seed,
-    check_tracker,
-    finish,
-    versions,
-    working_folder,
-)
+from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for
+from scalearn.training.work import finish, provenance, working_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,23 +116,22 @@ def train(
             seconds=time.perf_counter() - started,
             history=[dict(entry) for entry in trainer.state.log_history],
         )
-        provenance = {
-            "rows": {split: len(rows) for split, rows in model.task.splits.items()},
-            "seed": seed,
-            "protocol": protocol,
-            "recipe": recipe.model_dump(),
-            "best_epoch": result.best_epoch,
-            "precision": run["precision"],
-            "command": command,
-            "versions": versions(),
-        }
+        record = provenance(
+            recipe,
+            rows={split: len(rows) for split, rows in model.task.splits.items()},
+            seed=seed,
+            protocol=protocol,
+            precision=resolve(precision, model.device),
+            command=command,
+        )
+        record["best_epoch"] = result.best_epoch
 
         def write(finished: Path) -> None:
-            facts = {"metrics": metrics, "provenance": provenance}
+            facts = {"metrics": metrics, "provenance": record}
             model.write_into(finished, folder=folder or finished, include_sources=include_sources, extra=facts)
             if model.makes_source:
                 embedding = embed_task(model.task) if can_embed() else ()
-                source = model.to_source(name=name, metrics=metrics, provenance=provenance, embedding=embedding)
+                source = model.to_source(name=name, metrics=metrics, provenance=record, embedding=embedding)
                 source.write_into(finished)
 
         if folder is not None:
@@ -176,33 +167,26 @@ def _fit(
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         return task.score(np.asarray(prediction.label_ids), task.answers(np.asarray(prediction.predictions)))
 
-    use_bf16 = resolve(precision, model.device) == "bf16"
     model.backbone_dropout = recipe.backbone_dropout
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
+    arguments = arguments_for(
+        model,
+        recipe,
+        checkpoints,
+        seed=seed,
+        precision=precision,
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=2 * recipe.batch_size,
         num_train_epochs=recipe.epochs,
-        lr_scheduler_type="linear",
-        warmup_steps=recipe.warmup_fraction,
-        max_grad_norm=1.0,
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
-        save_total_limit=1,
-        load_best_model_at_end=True,
         metric_for_best_model="eval_loss" if recipe.select == "loss" else f"eval_{task.main_metric}",
         greater_is_better=recipe.select == "metric",
-        bf16=use_bf16,
-        use_cpu=model.device.type == "cpu",
-        dataloader_pin_memory=model.device.type == "cuda",
-        seed=seed,
-        disable_tqdm=True,
         report_to=report_to,
     )
     callbacks: list[Any] = [EarlyStoppingCallback(recipe.patience)] if recipe.patience < recipe.epochs else []
-    if progress:
-        callbacks.append(bar := ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric))
+    bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric) if progress else None
+    callbacks += [bar] if bar else []
     train, dev = model.rows_of(task, "train"), sorted(model.rows_of(task, "dev"), key=row_length)
     if model.trains_head_only:  # each row needs the backbone once, not once an epoch
         train, dev = (model.pooled_of(model.head, rows, precision=precision) for rows in (train, dev))
@@ -216,17 +200,7 @@ def _fit(
         callbacks=callbacks,
         optimizers=(optimizer_for(model, recipe), None),
     )
-    trainer.remove_callback(PrinterCallback)
-    last = last_whole_checkpoint(checkpoints)
-    arguments.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
-    model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))
-    try:
-        trainer.train(resume_from_checkpoint=last)
-        trainer._load_best_model()  # Trainer leaves it out when the path in its state is not there any more
-    finally:
-        if progress:
-            bar.close()
-    model.eval()
+    trainer.fit(precision=precision, bar=bar)
     return trainer
 
 

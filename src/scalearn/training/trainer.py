@@ -1,4 +1,4 @@
-"""The one subclass of transformers' `Trainer`: it saves only what was trained, and batches by length."""
+"""What every run has of transformers' `Trainer`: it saves only what was trained, batches by length, keeps the best."""
 
 from __future__ import annotations
 
@@ -7,23 +7,47 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import Trainer
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from scalearn.adapted import AdaptedModel
 from scalearn.deltas import MaskScores
 from scalearn.encoding import row_length
 from scalearn.methods import Optimisation
+from scalearn.precision import Precision, attention_for, resolve
 from scalearn.saved import WEIGHTS
 from scalearn.training.buckets import LengthBucketSampler
+from scalearn.training.progress import ProgressBar
 
 
 class TransferTrainer(Trainer):
     """A `Trainer` whose checkpoints hold the trained tensors of a model, not its backbone and sources."""
 
     model: AdaptedModel
+
+    def fit(self, *, precision: Precision, bar: ProgressBar | None) -> None:
+        """Trains, from the last whole checkpoint if there is one, and leaves the model with the best weights.
+
+        Args:
+            precision: see `scalearn.precision`.
+            bar: is closed, whatever happens.
+        """
+        self.remove_callback(PrinterCallback)
+        with PartialState().main_process_first():  # it removes a broken one, which others must not look at meanwhile
+            last = last_whole_checkpoint(Path(self.args.output_dir))
+        self.args.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
+        use_training_attention(self.model, precision)
+        try:
+            self.train(resume_from_checkpoint=last)
+            self._load_best_model()  # Trainer leaves it out when the path in its state is not there any more
+        finally:
+            if bar is not None:
+                bar.close()
+        self.model.eval()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
@@ -42,6 +66,31 @@ class TransferTrainer(Trainer):
         rows = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [row_length(row) for row in rows]
         return LengthBucketSampler(lengths, batch_size=self._train_batch_size, seed=self.args.seed)
+
+
+def arguments_for(
+    model: AdaptedModel, recipe: Optimisation, checkpoints: Path, *, seed: int, precision: Precision, **others: Any
+) -> TrainingArguments:
+    """Trainer's arguments that all runs share, and others."""
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        lr_scheduler_type="linear",
+        warmup_steps=recipe.warmup_fraction,
+        max_grad_norm=1.0,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        bf16=resolve(precision, model.device) == "bf16",
+        use_cpu=model.device.type == "cpu",
+        dataloader_pin_memory=model.device.type == "cuda",
+        seed=seed,
+        disable_tqdm=True,
+        **others,
+    )
+
+
+def use_training_attention(model: AdaptedModel, precision: Precision) -> None:
+    """Sets the attention that is fastest in training; evaluation sets its own."""
+    model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))
 
 
 def optimizer_for(model: AdaptedModel, recipe: Optimisation) -> torch.optim.AdamW:

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from transformers.integrations import get_available_reporting_integrations
 
-from scalearn.adapted import AdaptedModel
 from scalearn.atomic import replace_folder, writable, write_text
 from scalearn.errors import InputError
-from scalearn.tasks import Task
+from scalearn.methods import Optimisation
+from scalearn.training.checks import DivergedError
 
 
 @contextmanager
@@ -43,8 +42,8 @@ def working_folder(folder: Path | None, run: Mapping[str, Any], *, restart: bool
     try:
         yield work
     except BaseException as error:
-        # With a folder, the same call goes on from the last checkpoint; but not where it would only fail again.
-        if folder is None or isinstance(error, InputError):
+        # With a folder, the same call goes on from the last checkpoint; but not where it would only diverge again.
+        if folder is None or isinstance(error, DivergedError):
             shutil.rmtree(work, ignore_errors=True)
         raise
     PartialState().wait_for_everyone()
@@ -90,47 +89,25 @@ def finish(work: Path, folder: Path, write: Callable[[Path], None]) -> None:
         replace_folder(finished, folder)
 
 
-def check_finite(model: AdaptedModel) -> None:
-    """Raises `InputError` if training diverged, before anything of it is saved."""
-    wrong = [name for name, tensor in model.trained_state().items() if not tensor.isfinite().all()]
-    if wrong:
-        raise InputError(
-            f"training diverged: {len(wrong)} trained tensors are not finite ({wrong[0]}, ...): lower the learning "
-            "rates (--learning-rate, --head-learning-rate)"
-        )
+def provenance(
+    recipe: Optimisation, *, rows: Mapping[str, Any], seed: int, protocol: str, precision: str, command: str | None
+) -> dict[str, Any]:
+    """What a reader needs to judge or repeat a run, for its folder.
 
-
-def check_seed(seed: int) -> None:
-    """Raises `InputError` unless the seed is one that all generators take."""
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed {seed}: give a number from 0 to {2**32 - 1}")
-
-
-def versions() -> dict[str, str]:
-    """Of the libraries that a result depends on."""
-    return {package: metadata.version(package) for package in ("scalearn", "torch", "transformers")}
-
-
-def check_rows(task: Task) -> None:
-    """Raises `InputError` unless the task can be trained on: rows to train and choose by, of the same known labels."""
-    for split in ("train", "dev"):
-        if split not in task.splits or not len(task.splits[split]):
-            raise InputError(f"task {task.name!r} has no {split} rows: load it with its data to train on it")
-    for name, rows in task.splits.items():
-        declared = tuple(getattr(rows.features["label"], "names", task.labels))
-        if declared != task.labels:
-            raise InputError(
-                f"task {task.name!r}: split {name!r} has the labels {', '.join(declared)}, not "
-                f"{', '.join(task.labels)}: give splits with one set of labels in one order"
-            )
-    if task.kind == "classification" and len(set(task.splits["train"]["label"])) < 2:
-        raise InputError(f"task {task.name!r} has one class only among its training rows: draw or give more rows")
-
-
-def check_tracker(report_to: str) -> None:
-    """Raises `InputError` unless it is a tracker that is installed."""
-    known = get_available_reporting_integrations()
-    if report_to not in ("none", "all", *known):
-        raise InputError(
-            f"report_to {report_to!r} is not installed or unknown: give none, {', '.join(known) or 'or install one'}"
-        )
+    Args:
+        recipe: the hyper-parameters.
+        rows: split to number of rows, or that for each task.
+        seed: of batches and dropout.
+        protocol: that the recipe is of, or was changed from.
+        precision: as it was resolved.
+        command: the command line, where there was one.
+    """
+    return {
+        "rows": rows,
+        "seed": seed,
+        "protocol": protocol,
+        "recipe": recipe.model_dump(),
+        "precision": precision,
+        "command": command,
+        "versions": {package: metadata.version(package) for package in ("scalearn", "torch", "transformers")},
+    }
