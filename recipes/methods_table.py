@@ -5,12 +5,13 @@ python recipes/methods_table.py runs/methods
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+from scalearn.experiments.kept import read_run
+from scalearn.experiments.tables import markdown_table
 from scalearn.methods import REGISTRY
 
 METRICS = {"cola": "matthews", "stsb": "combined_score", "mrpc": "combined_score", "cb": "combined_score"}
@@ -23,18 +24,18 @@ def main(folder: Path) -> None:
     runs: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for target in targets:
         for path in target.glob("*.json"):
-            run = json.loads(path.read_text(encoding="utf-8"))["run"]
-            runs[run["method"]][target.name].append(run)
+            if (run := read_run(path)) is not None:
+                runs[run["method"]][target.name].append(run)
     names = [target.name for target in targets if any(target.name in found for found in runs.values())]
-    print(f"| method | trained | minutes a run | {' | '.join(names)} |")
-    print(f"|---|---:|---:|{'---:|' * len(names)}")
+    rows = []
     for method in (name for name in REGISTRY if name in runs):
         found = runs[method]
         everything = [run for own in found.values() for run in own]
         trained = max(run["parameters"]["method"] for run in everything)
         minutes = statistics.median(run["seconds"] for run in everything) / 60
         cells = [_cell(found.get(name, []), name) for name in names]
-        print(f"| {method} | {trained:,} | {minutes:.1f} | {' | '.join(cells)} |")
+        rows.append((method, f"{trained:,}", f"{minutes:.1f}", *cells))
+    print(markdown_table(("method", "trained", "minutes a run", *names), rows), end="")
 
 
 def _cell(runs: list[dict], target: str) -> str:

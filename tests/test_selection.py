@@ -107,7 +107,7 @@ def test_the_backbone_is_left_without_deltas_and_unchanged(evidence: TaskEvidenc
 
 
 def test_also_after_a_failure(evidence: TaskEvidence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalearn.selection.pool", lambda *_: 1 / 0)
+    monkeypatch.setattr("scalearn.backbones.pool", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evidence.error(np.ones(2))
     assert not sites.attached(evidence.backbone.model)

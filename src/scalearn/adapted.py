@@ -14,11 +14,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
 from scalearn import sites
-from scalearn.backbones import Backbone
+from scalearn.backbones import Backbone, pooled
 from scalearn.deltas import Lora
 from scalearn.encoding import Features, batches, encode, row_length
 from scalearn.errors import InputError
-from scalearn.heads import Head, pool
+from scalearn.heads import Head
 from scalearn.methods import Method, Setting
 from scalearn.precision import Precision, attention_for, autocast
 from scalearn.sites import Placement
@@ -189,15 +189,12 @@ class AdaptedModel(nn.Module, ABC):
         """
 
         def compute(batch: Mapping[str, Tensor]) -> Tensor:
-            shape = batch["input_ids"].shape
-            flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
-            hidden = self.backbone(**flat).last_hidden_state
-            return pool(hidden, flat.get("attention_mask"), head.pooling).view(*shape[:-1], -1)
+            return pooled(self.backbone, batch, head.pooling)
 
-        pooled = self._over(rows, compute, batch_size=batch_size, precision=precision)
+        states = self._over(rows, compute, batch_size=batch_size, precision=precision)
         return [
             {"pooled": own, "labels": row["labels"], "length": row_length(row)}  # the length decides about batches
-            for own, row in zip(pooled, rows, strict=True)
+            for own, row in zip(states, rows, strict=True)
         ]
 
     @torch.no_grad()

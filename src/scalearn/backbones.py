@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
+from scalearn.encoding import Features, batches
 from scalearn.errors import InputError
-from scalearn.heads import Pooling
+from scalearn.heads import Pooling, pool
 
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -46,6 +49,30 @@ class Backbone:
     def layers(self) -> int:
         """Its number of layers."""
         return int(self.model.config.num_hidden_layers)
+
+    @torch.no_grad()
+    def pooled(self, rows: Sequence[Features], *, batch_size: int = 64) -> Tensor:
+        """What a head reads of tokenised rows, in evaluation mode, on the CPU: (N, d), or (N, C, d) for choices.
+
+        Args:
+            rows: at least one.
+            batch_size: rows at a time; rows of like length go together.
+        """
+        if self.tokenizer is None:
+            raise InputError(f"{self.name} was wrapped without a tokenizer: give one in its Backbone")
+        self.model.eval()
+        parts: dict[int, Tensor] = {}
+        for positions, batch in batches(self.tokenizer, rows, batch_size=batch_size):
+            states = pooled(self.model, {k: v.to(self.model.device) for k, v in batch.items()}, self.pooling).cpu()
+            parts |= dict(zip(positions, states, strict=True))
+        return torch.stack([parts[position] for position in range(len(rows))])
+
+
+def pooled(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: Pooling) -> Tensor:
+    """What a head reads of a batch: (B, d), or (B, C, d) where each row is a multiple choice."""
+    shape = batch["input_ids"].shape
+    flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
+    return pool(model(**flat).last_hidden_state, flat.get("attention_mask"), pooling).view(*shape[:-1], -1)
 
 
 def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Backbone:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
@@ -18,9 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from scalearn import sites
 from scalearn.backbones import Backbone
 from scalearn.deltas import FixedOmega, ScaledLoras, ScaledSources
-from scalearn.encoding import Features, batches, encode
+from scalearn.encoding import Features, encode
 from scalearn.errors import InputError
-from scalearn.heads import pool
 from scalearn.methods.combine import scaled
 from scalearn.similarity import embed_task, similarity
 from scalearn.sources import Source
@@ -95,45 +93,31 @@ class TaskEvidence:
 
     @cached_property
     def _rows(self) -> tuple[list[Features], NDArray[np.float64]]:
-        """Tokenised rows and their labels; each choice of a multiple choice is a row, labelled as right or wrong."""
+        """Tokenised rows, and labels: of a multiple choice 1 for the right choice and 0 for the others, flat."""
         if self.backbone.tokenizer is None:
             raise InputError("choosing sources needs a tokenizer: give one in the Backbone")
         drawn = self._with_rows().take(train_rows=ROWS, seed=self.seed).splits["train"]
         columns = {key: list(drawn[key]) for key in drawn.column_names if key != "label"}
         labels = np.asarray(drawn["label"][:])
-        if "choices" in columns:
-            choices = columns.pop("choices")
-            labels = np.array(
-                [int(i == right) for row, right in zip(choices, labels, strict=True) for i in range(len(row))]
-            )
-            columns = {
-                "text_a": [a for a, row in zip(columns["text_a"], choices, strict=True) for _ in row],
-                "text_b": [choice for row in choices for choice in row],
-            }
+        if self.task.kind == "multiple-choice":
+            labels = np.eye(len(self.task.choices), dtype=int)[labels].flatten()
         return encode(self.backbone.tokenizer, columns, max_length=self.task.max_length), labels
 
-    @torch.no_grad()
     def _features(self, omega: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pooled hidden states (N, d) of the rows with the sources scaled by omega."""
+        """Pooled hidden states (N, d) of the rows, or of all their choices, with the sources scaled by omega."""
         rows, _ = self._rows
-        assert self.backbone.tokenizer is not None
-        model = self.backbone.model.eval()
+        model = self.backbone.model
         values = FixedOmega([float(value) for value in omega]).to(model.device)
-        deltas = self._fused
-        for layers in deltas.values():
+        for layers in self._fused.values():
             for delta in layers:
                 assert isinstance(delta, ScaledSources | ScaledLoras)
                 delta.omega = values
-        result = np.empty((len(rows), self.backbone.width))
-        sites.attach(model, deltas)
+        sites.attach(model, self._fused)
         try:
-            for positions, batch in batches(self.backbone.tokenizer, rows, batch_size=32):
-                hidden = model(**{key: value.to(model.device) for key, value in batch.items()}).last_hidden_state
-                pooled = pool(hidden, batch["attention_mask"].to(model.device), self.backbone.pooling)
-                result[positions] = pooled.double().cpu().numpy()
+            states = self.backbone.pooled(rows, batch_size=32)
         finally:
             sites.detach(model)
-        return result
+        return np.asarray(states.flatten(0, -2).double().numpy())
 
     @cached_property
     def _fused(self) -> sites.Placement:

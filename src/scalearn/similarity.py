@@ -20,8 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from scalearn.backbones import MINILM, MINILM_PACKAGE, Backbone, load_backbone
-from scalearn.encoding import batches, encode
-from scalearn.heads import pool
+from scalearn.encoding import encode
 from scalearn.tasks import Task
 
 ROWS = 2000
@@ -54,14 +53,8 @@ def mean_embedding(texts: Sequence[str]) -> NDArray[np.float64]:
     """The mean of the unit embeddings of some texts, (384,)."""
     encoder = _encoder()
     assert encoder.tokenizer is not None
-    rows = encode(encoder.tokenizer, {"text_a": list(texts)}, max_length=128)
-    total = torch.zeros(encoder.width, dtype=torch.float64)
-    with torch.inference_mode():
-        for _, batch in batches(encoder.tokenizer, rows, batch_size=64):
-            hidden = encoder.model(**batch).last_hidden_state
-            pooled = pool(hidden, batch["attention_mask"], encoder.pooling)
-            total += torch.nn.functional.normalize(pooled.double(), dim=-1).sum(dim=0)
-    return np.asarray((total / len(rows)).numpy())
+    states = encoder.pooled(encode(encoder.tokenizer, {"text_a": list(texts)}, max_length=128)).double()
+    return np.asarray(torch.nn.functional.normalize(states, dim=-1).mean(dim=0).numpy())
 
 
 def similarity(first: Sequence[float], second: Sequence[float]) -> float:
@@ -71,6 +64,4 @@ def similarity(first: Sequence[float], second: Sequence[float]) -> float:
 
 @lru_cache(maxsize=1)
 def _encoder() -> Backbone:
-    backbone = load_backbone(MINILM)
-    backbone.model.eval()
-    return backbone
+    return load_backbone(MINILM)

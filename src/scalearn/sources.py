@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -22,7 +22,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from scalearn.atomic import new_folder
+from scalearn.atomic import new_folder, write_text
 from scalearn.backbones import Backbone
 from scalearn.combinable import deltas_from
 from scalearn.deltas import Bottleneck, Lora
@@ -137,13 +137,18 @@ class Source:
             "metrics": dict(self.metrics),
             "provenance": dict(self.provenance),
             "sha256": sha256,
-            "embedding": list(self.embedding),  # last, being long
+            "embedding": list(self.embedding),
         }
         (folder / WEIGHTS).write_bytes(data)
-        (folder / DESCRIPTION).write_text(
-            json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        write_text(folder / DESCRIPTION, _as_json(description))
         return sha256
+
+    def store_embedding(self, embedding: Sequence[float]) -> Source:
+        """Writes the embedding of its texts into its folder, whose tensors stay; returns it as it stands there."""
+        path = Path(self.location) / DESCRIPTION
+        described = json.loads(path.read_text(encoding="utf-8"))
+        write_text(path, _as_json(described | {"embedding": list(embedding)}))
+        return Source.load(path.parent)
 
     def digest(self) -> str:
         """SHA-256 of its tensors, whether it was saved or not."""
@@ -260,6 +265,13 @@ def check_name(name: str) -> None:
         raise InputError(
             f"source name {name!r}: choose one (--name, name=...) of letters, digits, '.', '_', '+' and '-' only"
         )
+
+
+def _as_json(description: Mapping[str, Any]) -> str:
+    """A description for people: indented, but for the embedding's hundreds of numbers, on one line at the end."""
+    embedding = json.dumps(description["embedding"])
+    rest = {key: value for key, value in description.items() if key != "embedding"}
+    return f'{json.dumps(rest, indent=2, ensure_ascii=False)[:-2]},\n  "embedding": {embedding}\n}}\n'
 
 
 class _Description(BaseModel):

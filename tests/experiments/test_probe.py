@@ -13,7 +13,8 @@ import pytest
 
 from scalearn.backbones import load_backbone
 from scalearn.errors import InputError
-from scalearn.experiments.probe import GRID, Probe, ProbeRun, checked_grid, points_of, probe, tables, write_probe
+from scalearn.experiments.probe import GRID, Probe, ProbeRun, checked_grid, points_of, probe
+from scalearn.experiments.probe_report import tables, write_probe
 from scalearn.methods import Probing, changed, recipe_for
 from scalearn.model import TransferModel
 from scalearn.sources import Shelf

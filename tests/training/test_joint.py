@@ -1,4 +1,4 @@
-"""`train_joint` on the tiny backbone: mixed kinds, the best step, several processes, and what is refused."""
+"""`train_joint` on the tiny backbone: mixed kinds, the best step, interruption, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -360,145 +359,6 @@ def test_every_method_learns_all_kinds_and_is_loaded_in_a_new_process(
     for method, logits in expected.items():
         found = load_file(tmp_path / method / "logits.safetensors")
         assert all(torch.equal(found[name], value) for name, value in logits.items()), method
-
-
-# ---- several processes
-
-DDP = """
-import json
-import sys
-import torch
-torch.set_num_threads(1)
-from safetensors.torch import save_file
-from accelerate import PartialState
-from scalearn.joint import JointModel
-from scalearn.methods import JointRecipe
-from scalearn.tasks import Task
-from scalearn.training import joint, train_joint
-from scalearn.training.joint import JointTrainer
-
-backbone, first, second, out, log = sys.argv[1:]
-torch.nn.functional.dropout = lambda x, *rest, **others: x
-tasks = [Task.from_files(path, text="text", label="label") for path in (first, second)]
-steps = []
-original = JointTrainer.training_step
-
-def training_step(self, model, inputs, *rest, **others):
-    steps.append((inputs["task"], inputs["input_ids"].tolist()))
-    return original(self, model, inputs, *rest, **others)
-
-JointTrainer.training_step = training_step
-opened, working_folder = [], joint.working_folder
-
-def open_folder(folder, run, **others):
-    opened.append(run["processes"])
-    return working_folder(folder, run, **others)
-
-joint.working_folder = open_folder
-model = JointModel.from_backbone(backbone, tasks=tasks, method="adapter-m", pooling="mean").double()
-recipe = JointRecipe(
-    learning_rate=1e-2, head_learning_rate=1e-2, steps=6, evaluate_every=3, batch_size=4, backbone_dropout=False
-)
-train_joint(model, out, recipe=recipe, precision="fp32", progress=False)
-rank = PartialState().process_index
-save_file({k: v.clone() for k, v in model.trained_state().items()}, f"{log}-{rank}.safetensors")
-open(f"{log}-{rank}.json", "w").write(json.dumps({"opened": opened, "steps": steps}))
-"""
-
-
-def test_two_processes_share_every_batch_and_end_with_the_weights_of_one(
-    tiny_backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "ddp.py"
-    script.write_text(DDP)
-    files = []
-    for name, words in (("one", ("good", "bad")), ("two", ("long", "short"))):
-        files.append(tmp_path / f"{name}.csv")
-        rows = [f"the film was {words[i % 2]} {'very ' * (i % 5)},{words[i % 2]}" for i in range(40)]
-        files[-1].write_text("\n".join(["text,label", *rows]) + "\n")
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    launched = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *map(str, (script, tiny_backbone, *files, tmp_path / "out", tmp_path / "log")),
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert launched.returncode == 0, launched.stderr
-    logs = [json.loads((tmp_path / f"log-{rank}.json").read_text()) for rank in (0, 1)]
-    assert [log["opened"] for log in logs] == [[2], [2]], "each took itself for the only process"
-    steps = [log["steps"] for log in logs]
-    assert len(steps[0]) == len(steps[1]) == 6
-    assert [task for task, _ in steps[0]] == [task for task, _ in steps[1]], "the ranks computed different tasks"
-    assert {task for task, _ in steps[0]} == {"one", "two"}
-    assert all(len(rows) == 2 for rank in steps for _, rows in rank), "a batch of four is two rows for each rank"
-    assert [rows for _, rows in steps[0]] != [rows for _, rows in steps[1]], "the ranks computed the same rows"
-    weights = [load_file(tmp_path / f"log-{rank}.safetensors") for rank in (0, 1)]
-    saved = load_file(tmp_path / "out" / "model.safetensors")
-    for name, value in saved.items():
-        assert torch.equal(value, weights[0][name]) and torch.equal(value, weights[1][name]), name
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
-
-    monkeypatch.setattr(torch.nn.functional, "dropout", lambda x, *rest, **others: x)
-    alone = fresh(tiny_backbone, [Task.from_files(path, text="text", label="label") for path in files]).double()
-    batches: list[Any] = []
-    watch_steps(
-        monkeypatch, lambda _, inputs: batches.append((inputs["task"], real_rows(inputs["input_ids"].tolist())))
-    )
-    recipe = JointRecipe(
-        learning_rate=1e-2,
-        head_learning_rate=1e-2,
-        steps=6,
-        evaluate_every=3,
-        batch_size=4,
-        backbone_dropout=False,
-    )
-    train_joint(alone, recipe=recipe, precision="fp32", progress=False)
-    together = [(task, real_rows(one + other)) for (task, one), (_, other) in zip(*steps, strict=True)]
-    assert together == batches, "the two halves are not the batch of one process"
-    torch.testing.assert_close(saved, dict(alone.trained_state()), rtol=1e-9, atol=1e-12)
-
-
-def real_rows(rows: list[list[int]]) -> list[list[int]]:
-    """Without padding, of which each process has its own."""
-    return [[token for token in row if token] for row in rows]
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
-    state = SimpleNamespace(num_processes=processes, is_main_process=True)
-    monkeypatch.setattr("scalearn.training.joint.PartialState", lambda **_: state)
-    monkeypatch.setenv("WORLD_SIZE", str(processes))
-
-
-def test_a_batch_that_cannot_be_shared(
-    tiny_backbone: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pretend(monkeypatch, 3)
-    (tmp_path / "runs").mkdir()
-    refused(tiny_backbone, [task, numbers()], tmp_path / "runs" / "a", "8 rows cannot be shared by 3 processes")
-
-
-def test_processes_that_do_not_know_of_each_other(
-    tiny_backbone: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All of them would write into one folder, each as if it were alone."""
-    (tmp_path / "runs").mkdir()
-    pretend(monkeypatch, 1)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    match = "2 processes were started, but accelerate's state was made for 1 before"
-    refused(tiny_backbone, [task, numbers()], tmp_path / "runs" / "a", match)
-
-
-def test_several_processes_need_a_folder(tiny_backbone: str, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, 2)
-    with pytest.raises(InputError, match=r"several processes .*give a folder .*--out"):
-        train_joint(fresh(tiny_backbone, [task, numbers()]), recipe=RECIPE, progress=False)
 
 
 # ---- what is refused

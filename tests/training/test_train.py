@@ -545,3 +545,20 @@ def test_several_processes_are_refused(fresh: Fresh, tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="train runs in one process, not in 2: start it without torchrun"):
         fit(fresh(), tmp_path / "out")
     assert names(tmp_path) == []
+
+
+def test_a_finished_training_is_not_lost_when_it_cannot_be_saved(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same call, once it can be, saves what was trained, without another step."""
+
+    def fails(self: TransferModel, *args: Any, **kwargs: Any) -> None:
+        raise InputError("a source is gone")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="a source is gone"):
+        patch.setattr(TransferModel, "write_into", fails)
+        fit(first := fresh(), tmp_path / "out")
+    assert names(tmp_path) == [".out.partial"]
+    monkeypatch.setattr(TransferTrainer, "training_step", None)
+    fit(fresh(), tmp_path / "out")
+    assert same(load_file(tmp_path / "out" / "model.safetensors"), weights(first))

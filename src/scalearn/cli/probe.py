@@ -39,8 +39,9 @@ def probe(
 
     Example: `scalearn probe rte --data glue/ --train-rows 500 --sources mnli,qqp --out runs/probe`
     """
-    from scalearn.experiments.probe import checked_grid, points_of, tables, write_probe
+    from scalearn.experiments.probe import checked_grid, points_of
     from scalearn.experiments.probe import probe as run_all
+    from scalearn.experiments.probe_report import tables, write_probe
 
     names = [name for name in o.split_names(sources) if name]
     if len(names) not in (1, 2):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -87,6 +87,7 @@ def params(
     Example: `scalearn params --backbone roberta-base --tasks 8 --out params.md`
     """
     from scalearn.experiments.counting import count_all
+    from scalearn.experiments.tables import markdown_table
     from scalearn.methods import REGISTRY
 
     if out is not None:
@@ -99,7 +100,7 @@ def params(
     table.add_column(headings[0])
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
-    lines = [title, "", _line(("stage", *headings)), _line(("---", "---", *["---:"] * 4))]
+    cells = []
     previous = None
     for name, counted in count_all(backbone=backbone, sources=sources).items():
         stage = REGISTRY[name].method.stage
@@ -107,10 +108,10 @@ def params(
             table.add_section()
         previous = stage
         table.add_row(name, *_numbers(counted))
-        lines.append(_line((stage, name, *_numbers(counted))))
+        cells.append((stage, name, *_numbers(counted)))
     _console.print(table)
     if out is not None:
-        write_text(out, "\n".join(lines) + "\n")
+        write_text(out, f"{title}\n\n{markdown_table(('stage', *headings), cells, names=2)}")
         _console.print(f"the table as Markdown: {escape(str(out))}")
 
 
@@ -148,7 +149,3 @@ def _numbers(counted: Mapping[str, int] | None) -> tuple[str, ...]:
         return ("does not fit", "", "", "")
     masks = f"{counted['masks']:,}" if counted["masks"] else ""
     return (f"{counted['method']:,}", masks, f"{counted['head']:,}", f"{counted['total']:,}")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,20 +151,8 @@ def _updated(shelf: Shelf, given: Mapping[str, Task], *, data: Path | None) -> S
     for source in lacking:
         if source.name not in unknown:
             name = str(source.task["name"])
-            renewed[source.name] = _store(source, embed_task(given.get(name) or _known(name, data)))
+            renewed[source.name] = source.store_embedding(embed_task(given.get(name) or _known(name, data)))
             _console.print(f"stored the embedding of {escape(source.name)} in {escape(source.location)}")
     if not lacking:
         _console.print("every source has an embedding already")
     return Shelf([renewed.get(source.name, source) for source in shelf])
-
-
-def _store(source: Source, embedding: Sequence[float]) -> Source:
-    """Writes an embedding into a source's description, as a whole; its tensors and their hash stay as they are."""
-    from scalearn.sources import DESCRIPTION, Source
-
-    path = Path(source.location) / DESCRIPTION
-    described = json.loads(path.read_text(encoding="utf-8"))
-    described.pop("embedding", None)
-    described["embedding"] = list(embedding)  # last, being long
-    write_text(path, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
-    return Source.load(path.parent)

@@ -1,12 +1,10 @@
 """Several methods and seeds on one target: the smallest honest experiment.
 
-Every finished run is kept as one JSON file, so that a comparison stopped at any moment goes on where it stood.
+Stopped at any moment, a comparison goes on where it stood (`scalearn.experiments.kept`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 import sys
 import tempfile
@@ -20,9 +18,10 @@ from typing import Any
 
 import torch
 
-from scalearn.atomic import write_text
 from scalearn.backbones import MINILM, load_backbone
 from scalearn.errors import InputError
+from scalearn.experiments.kept import keep_run, place_of, read_run
+from scalearn.experiments.tables import markdown_table
 from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import resolve
@@ -182,16 +181,15 @@ def _run(
         "precision": resolve("auto", torch.device("cpu")),
         "version": metadata.version("scalearn"),
     }
-    place = folder / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    result_path = place.with_suffix(".json")
-    if result_path.is_file():
+    path = place_of(folder, key)
+    if (kept := read_run(path)) is not None:
         try:
-            return Run(**json.loads(result_path.read_text(encoding="utf-8"))["run"])
-        except (ValueError, KeyError, TypeError):  # cut short or of another version: not done
+            return Run(**kept)
+        except TypeError:  # of another version: not done
             pass
     started = time.perf_counter()
     model = TransferModel.from_backbone(backbone, task=task, method=method, sources=sources, seed=seed)
-    result = train(model, place, recipe=recipe, seed=seed, name="own", overwrite=True, progress=progress)
+    result = train(model, path.with_suffix(""), recipe=recipe, seed=seed, name="own", overwrite=True, progress=progress)
     run = Run(
         method=name,
         seed=seed,
@@ -201,10 +199,10 @@ def _run(
         metrics=result.metrics,
         epochs=result.epochs,
         seconds=time.perf_counter() - started,
-        model=place.name,
+        model=path.stem,
         peak_memory=_peak_memory(),
     )
-    write_text(result_path, json.dumps({"key": key, "run": asdict(run)}, indent=2) + "\n")
+    keep_run(path, key, asdict(run))
     return run
 
 
@@ -244,16 +242,20 @@ def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
 
 def markdown(rows: Sequence[Row], *, main_metric: str) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        f"| method | sources | trained | with head | dev {main_metric} | test {main_metric} | seconds a run |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
+    headings = (
+        "method",
+        "sources",
+        "trained",
+        "with head",
+        f"dev {main_metric}",
+        f"test {main_metric}",
+        "seconds a run",
+    )
+    cells = []
     for row in rows:
         transfers = REGISTRY[row.method].method.stage == "transfer"
         sources = "" if not transfers else "shelf + own" if row.own else "shelf"
         total = row.method_parameters + row.head_parameters
-        lines.append(
-            f"| {row.method} | {sources} | {row.method_parameters:,} | {total:,} | {row.dev:.1f} | "
-            f"{row.test:.1f} ± {row.spread:.1f} | {row.seconds:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+        scores = (f"{row.dev:.1f}", f"{row.test:.1f} ± {row.spread:.1f}")
+        cells.append((row.method, sources, f"{row.method_parameters:,}", f"{total:,}", *scores, f"{row.seconds:.0f}"))
+    return markdown_table(headings, cells, names=2)

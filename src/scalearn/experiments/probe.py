@@ -3,16 +3,12 @@
     out = LN(s + sum_t omega_t * adapter_t(z))      omega_t constant, from {0, .1, .3, .5, .7, .9, 1}
 
 The experiment that motivated ScaLearn (Frohmann et al., Findings of ACL 2024, section 3): one source over the grid, or
-two over its square. Every finished run is kept as one JSON file, so that a probe stopped at any moment goes on there.
+two over its square. Stopped at any moment, a probe goes on where it stood (`scalearn.experiments.kept`).
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import itertools
-import json
 import math
 import statistics
 import tempfile
@@ -23,14 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from scalearn import sites
-from scalearn.atomic import write_text
 from scalearn.backbones import MINILM, Backbone, load_backbone
 from scalearn.errors import InputError
-from scalearn.experiments.heatmap import score_line, score_map, write_figure
+from scalearn.experiments.kept import keep_run, place_of, read_run
 from scalearn.methods import Probing, Protocol, Recipe, changed, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import resolve
@@ -166,13 +159,13 @@ def probe(
                 "version": metadata.version("scalearn"),
             }
             for omega in points_of(values, sources=len(sources)):
-                path = (folder or Path(scratch)) / f"{_digest({**key, 'omega': omega})}.json"
+                path = place_of(folder or Path(scratch), {**key, "omega": omega})
                 run = _found(path)
                 if run is None:
                     run = _trained(
                         loaded, task=drawn, omega=omega, sources=sources, seed=seed, recipe=recipe, progress=progress
                     )
-                    write_text(path, json.dumps({"key": {**key, "omega": omega}, "run": asdict(run)}, indent=2) + "\n")
+                    keep_run(path, {**key, "omega": omega}, asdict(run))
                 runs.append(run)
                 if done is not None:
                     done(run)
@@ -191,16 +184,12 @@ def checked_grid(grid: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(map(float, grid)))
 
 
-def _digest(key: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _found(path: Path) -> ProbeRun | None:
-    """The run that was kept here; None if there is none, or it was cut short or is of another version."""
+    """The run that was kept here; None if there is none that this version can read."""
+    kept = read_run(path)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))["run"]
-        return ProbeRun(**{**kept, "omega": tuple(kept["omega"])})
-    except (OSError, ValueError, KeyError, TypeError):
+        return None if kept is None else ProbeRun(**{**kept, "omega": tuple(kept["omega"])})
+    except (KeyError, TypeError):
         return None
 
 
@@ -228,82 +217,3 @@ def _trained(
         epochs=result.epochs,
         seconds=result.seconds,
     )
-
-
-def tables(found: Probe) -> dict[str, list[list[str]]]:
-    """The scores by the table's title: headings, and then rows of cells, mean ± spread over seeds.
-
-    A row is a coefficient of the (first) source. One source makes one table with a column per split, two make a table
-    per split with a column per coefficient of the second.
-    """
-    names = [f"{value:g}" for value in found.grid]
-    if len(found.sources) == 1:
-        title = f"{' and '.join(found.splits)} {found.metric}"
-        columns = np.stack([_cells(found, split) for split in found.splits], axis=1)
-        return {title: [[f"omega of {found.sources[0]}", *found.splits], *_beside(names, columns)]}
-    headings = ["omega of {} \\ of {}".format(*found.sources), *names]
-    return {f"{split} {found.metric}": [headings, *_beside(names, _cells(found, split))] for split in found.splits}
-
-
-def write_probe(found: Probe, folder: Path) -> None:
-    """Writes ``table.md``, ``scores.csv`` and the picture ``heatmap.svg`` and ``.png`` into a folder.
-
-    The picture is of the test scores, or of the dev scores of a task without test rows.
-    """
-    lines = [found.caption()]
-    for title, (headings, *rows) in tables(found).items():
-        lines += ["", f"{title}:", "", _line(headings), _line(["---", *["---:"] * (len(headings) - 1)])]
-        lines += map(_line, rows)
-    write_text(folder / "table.md", "\n".join(lines) + "\n")
-    write_text(folder / "scores.csv", _scores(found))
-    write_figure(_picture(found, found.splits[-1]), folder / "heatmap")
-
-
-def _picture(found: Probe, split: str) -> Figure:
-    """A line for one source, a heat map for two."""
-    means, spreads, score = found.means(split), found.spreads(split), f"{split} {found.metric} (%)"
-    axes = [f"omega of {name}" for name in found.sources]
-    if len(axes) == 1:
-        return score_line(means, spread=spreads, at=found.grid, axis=axes[0], score_axis=score, title=found.caption())
-    names = [f"{value:g}" for value in found.grid]
-    return score_map(
-        means,
-        spread=spreads if found.seeds > 1 else None,
-        rows=names,
-        columns=names,
-        row_axis=axes[0],
-        column_axis=axes[1],
-        colour=score,
-        title=found.caption(),
-    )
-
-
-def _cells(found: Probe, split: str) -> NDArray[np.object_]:
-    """Mean ± spread of every point as text, in the shape of the grid."""
-    means, spreads = found.means(split), found.spreads(split)
-    cells = np.empty(means.shape, dtype=object)
-    for place, mean in np.ndenumerate(means):
-        cells[place] = f"{mean:.1f} ± {spreads[place]:.1f}" if found.seeds > 1 else f"{mean:.1f}"
-    return cells
-
-
-def _beside(names: Sequence[str], cells: NDArray[np.object_]) -> list[list[str]]:
-    return [[name, *row] for name, row in zip(names, cells.tolist(), strict=True)]
-
-
-def _scores(found: Probe) -> str:
-    """A line per run: coefficients, seed, and every score of every split."""
-    first = found.runs[0].metrics
-    scores = [(split, name) for split in first for name in first[split]]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    omegas = [f"omega of {name}" for name in found.sources]
-    writer.writerow([*omegas, "seed", *(" ".join(score) for score in scores), "epochs", "seconds"])
-    for run in found.runs:
-        values = [f"{run.metrics[split][name]:.6f}" for split, name in scores]
-        writer.writerow([*run.omega, run.seed, *values, f"{run.epochs:g}", f"{run.seconds:.1f}"])
-    return stream.getvalue()
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
