@@ -11,6 +11,7 @@ import torch
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
+import datasets
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from scalearn.backbones import Backbone, load_backbone
@@ -31,6 +32,12 @@ def _one_seed() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tokens that tests keep do not end up in the user's cache."""
+    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """Texts to padded batches, with the tiny tokenizer: one word, one token."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from scalearn.backbones import Backbone
-from scalearn.encoding import Features, batches, collator, encode, row_length
+from scalearn.encoding import Features, Reordered, batches, collator, encode, lengths_of, row_length
 
 PAD, CLS, SEP = 0, 2, 3
 
@@ -38,6 +41,35 @@ def test_the_longer_text_is_cut_first(backbone: Backbone) -> None:
     texts = {"text_a": ["a b c a b c a b"], "text_b": ["good film"]}
     (row,) = encode(backbone.tokenizer, texts, max_length=9)
     assert row["input_ids"] == [CLS, *ids(backbone, "a b c a"), SEP, *ids(backbone, "good film"), SEP]
+
+
+def test_only_the_first_text_is_cut(backbone: Backbone) -> None:
+    texts = {"text_a": ["a b", "a b c a b"], "text_b": ["good film was long", "bad"]}
+    first, second = encode(backbone.tokenizer, texts, max_length=8, truncation="only_first")
+    assert first["input_ids"] == [CLS, *ids(backbone, "a"), SEP, *ids(backbone, "good film was long"), SEP]
+    assert second["input_ids"] == [CLS, *ids(backbone, "a b c a"), SEP, *ids(backbone, "bad"), SEP]
+    (alone,) = encode(backbone.tokenizer, {"text_a": ["a b c"]}, max_length=4, truncation="only_first")
+    assert alone["input_ids"] == [CLS, *ids(backbone, "a b"), SEP]
+    choices = {"text_a": ["a b"], "choices": [["good film was long", "bad"]]}
+    (chosen,) = encode(backbone.tokenizer, choices, max_length=8, truncation="only_first")
+    assert chosen["input_ids"][0] == first["input_ids"]
+
+
+@pytest.mark.parametrize("max_length", [2, 3, 8, 1000])
+def test_where_the_second_text_leaves_no_room_the_longer_one_is_cut(backbone: Backbone, max_length: int) -> None:
+    """Five tokens fit beside three special ones; of the first text at least one token must stay."""
+    second = [" ".join(["film"] * length) for length in (1, 6, 4, 5, 60, 0)]
+    texts = {"text_a": ["a b c"] * len(second), "text_b": second}
+    rows = encode(backbone.tokenizer, texts, max_length=max_length, truncation="only_first")
+    longest = encode(backbone.tokenizer, texts, max_length=max_length)
+    room = min(max_length, 48) - 3
+    for row, other, words in zip(rows, longest, second, strict=True):
+        kept = ids(backbone, words)
+        if len(kept) >= room:
+            assert row == other
+        else:
+            first = ids(backbone, "a b c")[: room - len(kept)]
+            assert row["input_ids"] == [CLS, *first, SEP, *kept, SEP]
 
 
 @pytest.mark.parametrize(("max_length", "kept"), [(10, 10), (48, 48), (1000, 48)])
@@ -89,6 +121,29 @@ def test_batches_go_from_long_to_short(backbone: Backbone, rows: list[Features])
         for position in positions
     ]
     assert lengths == sorted(lengths, reverse=True) and lengths[0] > lengths[-1]
+
+
+def test_rows_in_another_order_are_not_copied(rows: list[Features]) -> None:
+    order = np.array([3, 0, 5])
+    view = Reordered(rows, order)
+    assert len(view) == 3 and all(row is rows[i] for row, i in zip(view, order, strict=True))
+    assert view[-1] is rows[5] and list(view[1:]) == [rows[0], rows[5]]
+    assert view.lengths.tolist() == lengths_of(view).tolist() == [14, 5, 7]
+
+
+def test_rows_that_know_their_lengths_are_read_once(backbone: Backbone, rows: list[Features]) -> None:
+    read = []
+
+    class Known(Reordered):
+        def __getitem__(self, index: Any) -> Any:
+            read.append(index)
+            return super().__getitem__(index)
+
+    known = Known(rows, np.arange(len(rows)))
+    found = [positions for positions, _ in batches(backbone.tokenizer, known, batch_size=2)]
+    assert found == [positions for positions, _ in batches(backbone.tokenizer, rows, batch_size=2)]
+    assert found == [[6, 3], [1, 4], [5, 0], [2]], "equals in the order of the rows"
+    assert sorted(read) == list(range(len(rows)))
 
 
 def test_batches_are_tensors(backbone: Backbone, rows: list[Features]) -> None:

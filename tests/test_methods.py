@@ -26,6 +26,7 @@ from scalearn.methods import (
     method_from_name,
     recipe_for,
 )
+from scalearn.methods.registry import few_shot_recipe
 from scalearn.model import TransferModel
 from scalearn.sites import Shape
 from scalearn.sources import BackboneReference, Source
@@ -289,7 +290,10 @@ def test_published_joint_recipe(name: str) -> None:
         backbone_dropout=True,
         temperature=1.0,
         cap=None,
+        caps={"record": 100_730},
+        unselective=("record",),
     )
+    assert joint_recipe_for(REGISTRY[name].method).caps == {}
 
 
 def test_published_propetl_recipe_has_a_rate_for_the_masks() -> None:
@@ -313,6 +317,8 @@ def test_options_do_not_change_the_recipe() -> None:
     [
         {"learning_rate": 0},
         {"epochs": 0},
+        {"steps": 0},
+        {"evaluate_every": 0},
         {"patience": 0},
         {"batch_size": 0},
         {"weight_decay": -1},
@@ -340,6 +346,48 @@ def test_the_published_runs_on_humset_chose_by_the_metric() -> None:
     assert recipe_for(adapter, "published", kind="multi-label").select == "metric"
     assert recipe_for(adapter, "published", kind="multi-label").patience == 5
     assert recipe_for(soup, "published", kind="multi-label").patience == 3
+
+
+@pytest.mark.parametrize("name", [*STAGES["single"], *STAGES["transfer"]])
+def test_the_published_transfer_to_record_took_three_epochs(name: str) -> None:
+    method = REGISTRY[name].method
+    published = recipe_for(method, "published")
+    assert published.epochs == 30
+    expected = published.model_copy(update={"epochs": 3}) if name in STAGES["transfer"] else published
+    assert recipe_for(method, "published", task="record") == expected
+    assert recipe_for(method, "published", task="multirc") == published
+    assert recipe_for(method, task="record") == recipe_for(method)
+
+
+@pytest.mark.parametrize("protocol", ["default", "published"])
+@pytest.mark.parametrize("name", ["adapter", "scalearn"])
+def test_the_published_few_shot_recipe(name: str, protocol: Any) -> None:
+    recipe = recipe_for(REGISTRY[name].method, protocol)
+    assert recipe.steps is recipe.evaluate_every is None
+    changes = {"steps": 1000, "patience": 20, "select": "metric"}
+    assert few_shot_recipe(recipe).model_dump() == recipe.model_dump() | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, [10, 1000]),
+        ({"cap": 100}, [10, 100]),
+        ({"caps": {"record": 50, "absent": 1}}, [10, 50]),
+        ({"cap": 20, "caps": {"record": 50}}, [10, 20]),
+        ({"cap": 100, "caps": {"record": 50}}, [10, 50]),
+        ({"cap": 5, "caps": {"rte": 3}}, [3, 5]),
+        ({"caps": {"record": 5000}}, [10, 1000]),
+    ],
+)
+def test_rows_that_a_task_counts_as(changes: dict[str, Any], counted: list[int]) -> None:
+    recipe = changed(REGISTRY["adapter-m"].default, changes)
+    assert [recipe.counted("rte", 10), recipe.counted("record", 1000)] == counted
+
+
+def test_a_cap_of_no_rows_is_refused() -> None:
+    with pytest.raises(InputError, match=r"recipe: caps\.record: .*greater than 0"):
+        changed(REGISTRY["adapter-m"].default, {"caps": {"record": 0}})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

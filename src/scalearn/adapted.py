@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOut
 from scalearn import sites
 from scalearn.backbones import Backbone, pooled
 from scalearn.deltas import Lora
-from scalearn.encoding import Features, batches, encode, row_length
+from scalearn.encoding import Features, batches, encode, lengths_of
 from scalearn.errors import InputError
 from scalearn.heads import Head
 from scalearn.methods import Method, Setting
@@ -24,6 +24,7 @@ from scalearn.precision import Precision, attention_for, autocast
 from scalearn.sites import Placement
 from scalearn.sources import BackboneReference
 from scalearn.tasks import Task
+from scalearn.tokens import tokens_of
 
 
 class Answer(NamedTuple):
@@ -160,13 +161,21 @@ class AdaptedModel(nn.Module, ABC):
 
     def encode_for(self, task: Task, texts: Mapping[str, Sequence[Any]], labels: Any = None) -> list[Features]:
         """Tokenises the text columns of a task; see `scalearn.encoding.encode`."""
-        return encode(self.need_tokenizer(), texts, max_length=task.max_length, labels=labels)
+        return encode(
+            self.need_tokenizer(), texts, max_length=task.max_length, truncation=task.truncation, labels=labels
+        )
 
-    def rows_of(self, task: Task, split: str) -> list[Features]:
-        """A split of a task, tokenised, with labels."""
+    def rows_of(self, task: Task, split: str, *, progress: bool = False) -> Sequence[Features]:
+        """A split of a task, tokenised, with labels; see `scalearn.tokens.tokens_of`."""
         data = task.splits[split]
-        texts = {key: list(data[key]) for key in data.column_names if key != "label"}
-        return self.encode_for(task, texts, list(data["label"]))
+        return tokens_of(
+            self.need_tokenizer(),
+            data,
+            max_length=task.max_length,
+            truncation=task.truncation,
+            labels=data["label"][:],
+            progress=progress,
+        )
 
     def logits_of(
         self, head: Head, rows: Sequence[Features], *, batch_size: int = 64, precision: Precision = "auto"
@@ -193,8 +202,8 @@ class AdaptedModel(nn.Module, ABC):
 
         states = self._over(rows, compute, batch_size=batch_size, precision=precision)
         return [
-            {"pooled": own, "labels": row["labels"], "length": row_length(row)}  # the length decides about batches
-            for own, row in zip(states, rows, strict=True)
+            {"pooled": own, "labels": row["labels"], "length": int(length)}  # the length decides about batches
+            for own, row, length in zip(states, rows, lengths_of(rows), strict=True)
         ]
 
     @torch.no_grad()

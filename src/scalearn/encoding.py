@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+
+from scalearn.kinds import Truncation
 
 Features = dict[str, Any]
 """One row: ``input_ids``, ``attention_mask``, where the backbone has them ``token_type_ids``, and maybe ``labels``.
@@ -21,6 +25,7 @@ def encode(
     texts: Mapping[str, Sequence[Any]],
     *,
     max_length: int,
+    truncation: Truncation = "longest_first",
     labels: Sequence[Any] | None = None,
 ) -> list[Features]:
     """Tokenises rows of one or two texts, or of one text and its choices.
@@ -29,7 +34,8 @@ def encode(
         tokenizer: the backbone's.
         texts: ``text_a`` and, for pairs, ``text_b``, N texts each; or ``choices``, N lists of C texts, each of which
             makes a pair with the row's ``text_a``.
-        max_length: tokens kept of a text or pair; the longer text of a pair is cut first.
+        max_length: tokens kept of a text or pair.
+        truncation: which text of a pair is cut; where the second alone fills the room, always the longer one.
         labels: N class indices, numbers or lists of 0 and 1, if there are any.
 
     Returns:
@@ -37,30 +43,54 @@ def encode(
     """
     if not len(texts["text_a"]):
         return []
+    limit = min(max_length, tokenizer.model_max_length)
     if "choices" in texts:
-        rows = _encode_choices(tokenizer, texts["text_a"], texts["choices"], max_length=max_length)
-    else:
-        columns = tokenizer(
-            list(texts["text_a"]),
-            list(texts["text_b"]) if "text_b" in texts else None,
-            truncation=True,
-            max_length=min(max_length, tokenizer.model_max_length),
+        rows = _encode_choices(tokenizer, texts["text_a"], texts["choices"], limit=limit, truncation=truncation)
+    elif "text_b" in texts:
+        rows = _encode_pairs(
+            tokenizer, list(texts["text_a"]), list(texts["text_b"]), limit=limit, truncation=truncation
         )
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    else:
+        rows = _rows(tokenizer(list(texts["text_a"]), truncation=True, max_length=limit))
     if labels is not None:
         for row, label in zip(rows, labels, strict=True):
             row["labels"] = label
     return rows
 
 
-def _encode_choices(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], choices: Sequence[Sequence[str]], *, max_length: int
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[Features]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, first: list[str], second: list[str], *, limit: int, truncation: Truncation
 ) -> list[Features]:
-    pairs = {
-        "text_a": [text for text, own in zip(texts, choices, strict=True) for _ in own],
-        "text_b": [choice for own in choices for choice in own],
-    }
-    flat = iter(encode(tokenizer, pairs, max_length=max_length))
+    if truncation == "longest_first":
+        return _rows(tokenizer(first, second, truncation=truncation, max_length=limit))
+    room = limit - tokenizer.num_special_tokens_to_add(pair=True)
+    alone = tokenizer(second, add_special_tokens=False, truncation=True, max_length=max(room, 1))["input_ids"]
+    rows: list[Features] = [{}] * len(first)
+    for how, full in (("only_first", False), ("longest_first", True)):
+        # Nothing of the first text would be left where the second is full: the tokenizer refuses to cut so.
+        chosen = [i for i, ids in enumerate(alone) if (len(ids) >= room) == full]
+        if chosen:
+            pairs = [first[i] for i in chosen], [second[i] for i in chosen]
+            for i, row in zip(chosen, _rows(tokenizer(*pairs, truncation=how, max_length=limit)), strict=True):
+                rows[i] = row
+    return rows
+
+
+def _encode_choices(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    *,
+    limit: int,
+    truncation: Truncation,
+) -> list[Features]:
+    first = [text for text, own in zip(texts, choices, strict=True) for _ in own]
+    second = [choice for own in choices for choice in own]
+    flat = iter(_encode_pairs(tokenizer, first, second, limit=limit, truncation=truncation))
     rows = []
     for own in choices:
         encoded = [next(flat) for _ in own]
@@ -74,6 +104,42 @@ def row_length(row: Features) -> int:
         return int(row["length"])
     ids = row["input_ids"]
     return len(ids) * max(map(len, ids)) if isinstance(ids[0], list) else len(ids)
+
+
+def lengths_of(rows: Sequence[Features]) -> NDArray[np.int64]:
+    """`row_length` of each row, (N,); from the rows' own ``lengths`` where they have them, without reading a row."""
+    known: NDArray[np.int64] | None = getattr(rows, "lengths", None)
+    return np.array([row_length(row) for row in rows], dtype=np.int64) if known is None else known
+
+
+class Reordered(Sequence[Features]):
+    """Rows in another order, without a copy.
+
+    Args:
+        rows: N of them.
+        order: positions in `rows`.
+    """
+
+    def __init__(self, rows: Sequence[Features], order: NDArray[np.int64]) -> None:
+        self.rows = rows
+        self.order = order
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+        return lengths_of(self.rows)[self.order]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, index: int) -> Features: ...
+    @overload
+    def __getitem__(self, index: slice) -> Reordered: ...
+    def __getitem__(self, index: int | slice) -> Features | Reordered:
+        if isinstance(index, slice):
+            return Reordered(self.rows, self.order[index])
+        return self.rows[int(self.order[index])]
 
 
 def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
@@ -113,7 +179,7 @@ def batches(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Features], *, batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Batches of rows of like length, longest first, each with the positions of its rows in `rows`."""
-    order = sorted(range(len(rows)), key=lambda i: row_length(rows[i]), reverse=True)
+    order = np.argsort(-lengths_of(rows), kind="stable").tolist()
     pad = collator(tokenizer)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]

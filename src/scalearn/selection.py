@@ -23,6 +23,7 @@ from scalearn.methods.combine import scaled
 from scalearn.similarity import embed_task, similarity
 from scalearn.sources import Source
 from scalearn.tasks import Task
+from scalearn.tokens import TEXT_COLUMNS
 
 ROWS = 64
 """Training rows that an error is estimated on, drawn with the run's seed."""
@@ -97,11 +98,14 @@ class TaskEvidence:
         if self.backbone.tokenizer is None:
             raise InputError("choosing sources needs a tokenizer: give one in the Backbone")
         drawn = self._with_rows().take(train_rows=ROWS, seed=self.seed).splits["train"]
-        columns = {key: list(drawn[key]) for key in drawn.column_names if key != "label"}
+        columns = {key: list(drawn[key]) for key in TEXT_COLUMNS if key in drawn.column_names}
         labels = np.asarray(drawn["label"][:])
         if self.task.kind == "multiple-choice":
             labels = np.eye(len(self.task.choices), dtype=int)[labels].flatten()
-        return encode(self.backbone.tokenizer, columns, max_length=self.task.max_length), labels
+        rows = encode(
+            self.backbone.tokenizer, columns, max_length=self.task.max_length, truncation=self.task.truncation
+        )
+        return rows, labels
 
     def _features(self, omega: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pooled hidden states (N, d) of the rows, or of all their choices, with the sources scaled by omega."""

@@ -135,7 +135,7 @@ def script_losses(patch: pytest.MonkeyPatch, losses: Iterable[float], first: str
     """
     script, seen, loss = iter(losses), list[dict[str, torch.Tensor]](), [0.0]
 
-    def scripted(model: JointModel, task: Task, rows: object, precision: object = None) -> dict[str, float]:
+    def scripted(model: JointModel, task: Task, *rows: object, precision: object = None) -> dict[str, float]:
         if task.name == first:
             loss.append(next(script, loss[-1]))
             seen.append({key: value.clone() for key, value in model.trained_state().items()})
@@ -176,16 +176,46 @@ def test_the_warm_up_and_the_decay_of_every_rate(tiny_backbone: str, task: Task,
 
 
 def test_the_recipe_decides_which_tasks_are_drawn(tiny_backbone: str, task: Task) -> None:
-    """A cap of one row makes tasks of 32 and 4 rows equally likely; a temperature brings them nearer."""
+    """A cap of one row makes tasks of 32 and 4 rows equally likely; a temperature brings them nearer.
+
+    A cap by name is of that task alone; one of a task that is not there is none.
+    """
     few = numbers(4)
     mixes: list[list[float]] = []
-    for changes in ({}, {"temperature": 2.0}, {"cap": 1}):
+    caps = {"caps": {"reviews": 8, "record": 1}}
+    for changes in ({}, {"temperature": 2.0}, {"cap": 1}, caps):
         recipe = changed(RECIPE, {"steps": 1, "evaluate_every": 1} | changes)
         with pytest.MonkeyPatch.context() as patch:
             watch_steps(patch, lambda trainer, _: mixes.append(trainer.mix.probabilities.tolist()))
             train_joint(fresh(tiny_backbone, [task, few]), recipe=recipe, progress=False)
-    expected = [[32 / 36, 4 / 36], [32**0.5 / (32**0.5 + 2), 2 / (32**0.5 + 2)], [0.5, 0.5]]
+    expected = [[32 / 36, 4 / 36], [32**0.5 / (32**0.5 + 2), 2 / (32**0.5 + 2)], [0.5, 0.5], [8 / 12, 4 / 12]]
     assert mixes == [pytest.approx(shares) for shares in expected]
+
+
+def test_tasks_that_do_not_choose_the_checkpoint(tiny_backbone: str, task: Task) -> None:
+    """Their dev losses are kept but not averaged: with the mean over all, the second evaluation would be the best."""
+    losses = {"reviews": iter([1.0, 2.0, 3.0]), "how.good": iter([9.0, 1.0, 5.0]), "which": iter([1.0, 2.0, 3.0])}
+
+    def scripted(model: JointModel, task: Task, *rows: object, precision: object = None) -> dict[str, float]:
+        return {"loss": next(losses[task.name])}
+
+    recipe = changed(RECIPE, {"unselective": ["how.good", "record"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scalearn.training.joint.scored", scripted)
+        result = train_joint(fresh(tiny_backbone, [task, numbers(), choices()]), recipe=recipe, progress=False)
+    dev = [entry for entry in result.history if "eval_loss" in entry]
+    assert [entry["eval_loss"] for entry in dev] == [1.0, 2.0, 3.0]
+    assert [entry["eval_how.good_loss"] for entry in dev] == [9.0, 1.0, 5.0]
+    assert result.best_step == 4
+
+
+def test_scores_of_a_joint_run(tiny_backbone: str, tasks: list[Task]) -> None:
+    """The standard errors are of the result, not of each evaluation on the way."""
+    result = train_joint(fresh(tiny_backbone, tasks), recipe=changed(RECIPE, {"steps": 4}), progress=False)
+    assert set(result.metrics["words"]["dev"]) == {"loss", "f1_macro", "f1_macro_stderr"}
+    (entry,) = [entry for entry in result.history if "eval_loss" in entry]
+    assert {key for key in entry if key.startswith("eval_words")} == {"eval_words_loss", "eval_words_f1_macro"}
+    assert entry["eval_words_f1_macro"] == result.metrics["words"]["dev"]["f1_macro"]
 
 
 # ---- interruption
@@ -398,6 +428,13 @@ def test_a_class_that_no_training_row_has(tiny_backbone: str, pair_task: Task, t
     refused(tiny_backbone, [task, replace(pair_task, splits=splits)], tmp_path / "runs" / "a", match)
     swapped = replace(pair_task, splits={"train": dev, "dev": train})
     train_joint(fresh(tiny_backbone, [task, swapped]), recipe=RECIPE, progress=False)
+
+
+def test_no_task_chooses_the_checkpoint(tiny_backbone: str, task: Task, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    match = r"all tasks \(reviews, how\.good\) are unselective.*: leave at least one out"
+    names = ("how.good", "record", "reviews")
+    refused(tiny_backbone, [task, numbers()], tmp_path / "runs" / "a", match, unselective=names)
 
 
 def test_a_folder_that_exists_is_not_touched(tiny_backbone: str, task: Task, tmp_path: Path) -> None:

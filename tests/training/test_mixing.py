@@ -2,7 +2,8 @@
 
 import pytest
 
-from scalearn.training.mixing import TaskMix
+from scalearn.encoding import Features
+from scalearn.training.mixing import EndToEnd, TaskMix
 
 SIZES = [100, 400, 25]
 
@@ -17,18 +18,25 @@ def shares(sampler: TaskMix) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("temperature", "cap", "weights"),
-    [(1.0, None, [100, 400, 25]), (2.0, None, [10, 20, 5]), (1.0, 100, [100, 100, 25]), (2.0, 100, [10, 10, 5])],
+    ("temperature", "counted", "weights"),
+    [
+        (1.0, None, [100, 400, 25]),
+        (2.0, None, [10, 20, 5]),
+        (1.0, [100, 100, 25], [100, 100, 25]),
+        (2.0, [100, 100, 25], [10, 10, 5]),
+    ],
 )
-def test_a_task_is_drawn_by_its_size(temperature: float, cap: int | None, weights: list[float]) -> None:
-    sampler = mix(temperature=temperature, cap=cap)
+def test_a_task_is_drawn_by_the_rows_it_counts_as(
+    temperature: float, counted: list[int] | None, weights: list[float]
+) -> None:
+    sampler = mix(temperature=temperature, counted=counted)
     expected = [weight / sum(weights) for weight in weights]
     assert sampler.probabilities.tolist() == pytest.approx(expected)
     assert shares(sampler) == pytest.approx(expected, abs=0.03)  # three standard deviations
 
 
 def test_a_batch_is_of_one_task_and_reaches_all_its_rows() -> None:
-    sampler = mix()
+    sampler = mix(counted=[100, 100, 25])
     starts = [0, 100, 500, 525]
     seen: set[int] = set()
     for step, rows in enumerate(sampler):
@@ -43,3 +51,14 @@ def test_the_same_batches_for_the_same_seed_and_others_for_another() -> None:
     assert list(mix(steps=50)) != list(mix(steps=50, seed=1))
     assert list(mix(steps=80))[:50] == list(mix(steps=50))
     assert len(mix(steps=50)) == 50
+
+
+def test_rows_laid_end_to_end_are_not_copied() -> None:
+    rows: dict[str, list[Features]] = {
+        name: [{"input_ids": [name, i]} for i in range(size)] for name, size in (("one", 2), ("two", 1), ("three", 3))
+    }
+    laid = EndToEnd(rows)
+    expected = [(name, row) for name, own in rows.items() for row in own]
+    assert len(laid) == 6
+    for i, (name, row) in enumerate(expected):
+        assert laid[i][0] == name and laid[i][1] is row

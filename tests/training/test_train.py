@@ -8,15 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from torch import Tensor
 
+from scalearn import tokens
+from scalearn.encoding import encode
 from scalearn.errors import InputError
-from scalearn.methods import REGISTRY, Adapter, Method, Recipe
+from scalearn.methods import REGISTRY, Adapter, Method, Recipe, changed
 from scalearn.model import TransferModel
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
@@ -102,11 +107,11 @@ def script_scores(patch: pytest.MonkeyPatch, scores: Iterable[float], model: Tra
     """Makes dev accuracy follow a script; returns a list that gets the weights at each evaluation."""
     script, seen = iter(scores), []
 
-    def score(self: Task, labels: object, predictions: object) -> dict[str, float]:
+    def judge(self: Task, rows: object, logits: object) -> dict[str, float]:
         seen.append(weights(model))
         return {"accuracy": next(script), "f1_macro": 0.0}
 
-    patch.setattr(Task, "score", score)
+    patch.setattr(Task, "judge", judge)
     return seen
 
 
@@ -211,7 +216,8 @@ def test_regression(fresh: Fresh, tmp_path: Path) -> None:
     task = Task.from_files(tmp_path / "scores.csv", text="text", label="score")
     model = fresh("full", task=task)
     result = fit(model, recipe=LEARNS.model_copy(update={"select": "metric"}))
-    assert set(result.metrics["dev"]) == {"loss", "pearson", "spearman", "combined_score"}
+    names = {"pearson", "spearman", "combined_score"}
+    assert set(result.metrics["dev"]) == {"loss", *names, *(f"{name}_stderr" for name in names)}
     assert result.metrics["dev"]["pearson"] > 0.8
     dev = task.splits["dev"]
     answers = torch.tensor([answer.label for answer in model.predict(dev["text_a"][:], precision="fp32")])
@@ -223,6 +229,106 @@ def test_every_other_split_is_scored(fresh: Fresh, task: Task) -> None:
     splits = {**task.splits, "test": task.splits["train"].select(range(5))}
     result = fit(fresh("head", task=replace(task, splits=splits)), recipe=RECIPE.model_copy(update={"epochs": 1}))
     assert set(result.metrics) == {"dev", "test"}
+    for scores in result.metrics.values():
+        assert set(scores) == {"loss", "accuracy", "f1_macro", "accuracy_stderr", "f1_macro_stderr"}
+    assert not [key for entry in result.history for key in entry if "stderr" in key], "not at every evaluation"
+
+
+def test_answers_are_judged_beside_their_own_rows(fresh: Fresh, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training dev rows are taken by length, and judged in their own order nevertheless."""
+    original, judged = Task.judge, list[tuple[list[str], Tensor]]()
+
+    def judge(self: Task, rows: Dataset, logits: Any) -> dict[str, float]:
+        judged.append((rows["text_a"][:], torch.as_tensor(logits)))
+        return original(self, rows, logits)
+
+    predicted, lengths = TransferTrainer.prediction_step, list[int]()
+
+    def prediction_step(self: TransferTrainer, module: Any, inputs: dict[str, Tensor], *rest: Any, **how: Any) -> Any:
+        lengths.extend(inputs["attention_mask"].sum(dim=1).tolist())
+        return predicted(self, module, inputs, *rest, **how)
+
+    monkeypatch.setattr(Task, "judge", judge)
+    monkeypatch.setattr(TransferTrainer, "prediction_step", prediction_step)
+    model = fresh()
+    fit(model, recipe=RECIPE.model_copy(update={"epochs": 1}))
+    assert len(lengths) == 8 and lengths == sorted(lengths)
+    texts = task.splits["dev"]["text_a"][:]
+    assert sorted(texts, key=lambda text: len(text.split())) != texts
+    logits = model.logits(model.encode({"text_a": texts}), precision="fp32")
+    assert len(judged) == 2, "after the epoch, and at the end"
+    for names_of_rows, given in judged:
+        assert dict(zip(names_of_rows, given.tolist(), strict=True)) == {
+            text: pytest.approx(own, abs=1e-5) for text, own in zip(texts, logits.tolist(), strict=True)
+        }
+
+
+def test_tokens_from_the_cache_train_the_same(
+    fresh: Fresh, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(tokens, "KEPT_FROM", 1)
+    model = fresh()
+    assert fit(model).metrics == finished.result.metrics
+    assert same(weights(model), finished.weights)
+    assert len(names(tmp_path / "cache" / "scalearn-tokens")) == 2
+
+
+def test_what_of_a_pair_is_cut_is_the_tasks_choice(fresh: Fresh, pair_task: Task) -> None:
+    texts = {"text_a": ["a b"], "text_b": ["good film was long"]}
+    given = {"label": [0], "question": [0], **texts}
+    task = replace(pair_task, truncation="only_first", max_length=8)
+    model = fresh("head", task=task)
+    (cut,) = encode(model.need_tokenizer(), texts, max_length=8, truncation="only_first", labels=[0])
+    grouped = SimpleNamespace(max_length=8, truncation="only_first", splits={"dev": Dataset.from_dict(given)})
+    assert list(model.rows_of(grouped, "dev")) == [cut]  # type: ignore[arg-type]
+    assert model.encode(texts, [0]) == [cut]
+    assert encode(model.need_tokenizer(), texts, max_length=8, labels=[0]) != [cut]
+
+
+def test_the_published_protocol_knows_the_task(fresh: Fresh, task: Task, shelf: Shelf, tmp_path: Path) -> None:
+    model = fresh("scalearn-uniform", task=replace(task, name="record"), sources=shelf)
+    train(model, tmp_path / "out", protocol="published", precision="fp32", progress=False)
+    described = json.loads((tmp_path / "out" / "scalearn.json").read_text())
+    assert described["provenance"]["recipe"]["epochs"] == 3
+
+
+# ---- steps instead of epochs
+
+
+def evaluated(result: TrainResult) -> list[float]:
+    """The steps after which dev rows were scored."""
+    return [entry["step"] for entry in result.history if "eval_loss" in entry]
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"steps": 10}, [4, 8, 10]),
+        ({"steps": 10, "evaluate_every": 3}, [3, 6, 9, 10]),
+        ({"steps": 2, "evaluate_every": 3}, [2]),
+        ({"epochs": 2, "evaluate_every": 3}, [3, 6, 8]),
+        ({"epochs": 1, "steps": 6, "evaluate_every": 6}, [6]),
+    ],
+)
+def test_so_many_steps_instead_of_epochs(fresh: Fresh, changes: dict[str, int], steps: list[int]) -> None:
+    model = fresh("head")
+    result = fit(model, recipe=changed(RECIPE, changes))
+    assert evaluated(result) == steps
+    assert (result.steps, result.epochs) == (steps[-1], steps[-1] / STEPS)
+    losses = [entry["eval_loss"] for entry in result.history if "eval_loss" in entry]
+    assert result.best_step == steps[losses.index(min(losses))]
+    assert result.best_epoch == result.best_step / STEPS
+    assert result.metrics["dev"]["loss"] == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_the_best_step_is_kept_and_patience_counts_evaluations(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fresh("head")
+    seen = script_scores(monkeypatch, [0.5, 0.6, 0.6, 0.4, 0.0], model)
+    result = fit(model, recipe=changed(BY_METRIC, {"steps": 1000, "evaluate_every": 3, "patience": 2}))
+    assert evaluated(result) == [3, 6, 9, 12]
+    assert (result.steps, result.best_step, result.epochs, result.best_epoch) == (12, 6, 3, 1.5)
+    assert same(weights(model), seen[1])
 
 
 # ---- the best checkpoint, and when to stop
@@ -346,6 +452,44 @@ def test_an_interrupted_run_resumes_to_the_same_end(
         finished.result.epochs,
     )
     assert names(tmp_path) == ["out"]
+
+
+BY_STEPS = changed(RECIPE, {"steps": 14, "evaluate_every": 3, "epochs": 1, "patience": 9})
+
+
+@pytest.fixture(scope="module")
+def finished_by_steps(fresh: Fresh) -> tuple[TrainResult, dict[str, Tensor]]:
+    model = fresh()
+    return fit(model, recipe=BY_STEPS), weights(model)
+
+
+@pytest.mark.parametrize("step", [2, 5, 9, 14])
+def test_an_interrupted_run_by_steps_resumes_to_the_same_end(
+    fresh: Fresh, finished_by_steps: tuple[TrainResult, dict[str, Tensor]], tmp_path: Path, step: int
+) -> None:
+    """Its checkpoints are in the midst of epochs, of four steps."""
+    whole, kept = finished_by_steps
+    interrupted(fresh(), tmp_path / "out", step=step, recipe=BY_STEPS)
+    original, taken = TransferTrainer.training_step, []
+
+    def training_step(self: TransferTrainer, *args: Any, **kwargs: Any) -> Tensor:
+        taken.append(self.state.global_step)
+        return original(self, *args, **kwargs)
+
+    model = fresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransferTrainer, "training_step", training_step)
+        result = fit(model, tmp_path / "out", recipe=BY_STEPS)
+    assert taken == list(range((step - 1) // 3 * 3, 14)), "it went on from the last evaluation"
+    assert same(weights(model), kept)
+    assert evaluated(result) == evaluated(whole) == [3, 6, 9, 12, 14]
+    assert (result.metrics, result.best_step, result.best_epoch, result.steps, result.epochs) == (
+        whole.metrics,
+        whole.best_step,
+        whole.best_epoch,
+        whole.steps,
+        whole.epochs,
+    )
 
 
 def test_a_run_is_not_repeated_from_the_start(fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -505,6 +649,9 @@ def test_evaluate_scores_by_hand(finished: Finished, task: Task) -> None:
         for answer, gold in zip(answers, dev["label"][:], strict=True)
     )
     scores = evaluate(finished.model, "dev", batch_size=3, precision="fp32")
+    logits = finished.model.logits(finished.model.encode({"text_a": dev["text_a"][:]}), precision="fp32")
+    errors = task.standard_errors(dev, logits.numpy())
+    assert set(errors) == {"accuracy_stderr", "f1_macro_stderr"} and errors.items() <= scores.items()
     assert scores["accuracy"] == sum(right) / len(right)
     assert scores["loss"] == pytest.approx(loss / len(dev), rel=1e-4)
 

@@ -15,7 +15,14 @@ from scalearn.methods.base import (
     changed,
 )
 from scalearn.methods.joint import AdapterJoint, FullFineTuningJoint, HyperFormer, ProPETLJoint
-from scalearn.methods.registry import REGISTRY, Protocol, joint_recipe_for, method_from_name, recipe_for
+from scalearn.methods.registry import (
+    REGISTRY,
+    Protocol,
+    few_shot_recipe,
+    joint_recipe_for,
+    method_from_name,
+    recipe_for,
+)
 from scalearn.methods.single import IA3, Adapter, CompacterPlusPlus, FullFineTuning, HeadOnly, LoRA, ProPETL
 from scalearn.methods.transfer import (
     AdapterFusion,
@@ -57,6 +64,7 @@ __all__ = [
     "Stage",
     "UniformAverage",
     "changed",
+    "few_shot_recipe",
     "joint_recipe_for",
     "method_from_name",
     "recipe_for",

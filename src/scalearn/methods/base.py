@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from torch import Tensor, nn
 
 from scalearn.deltas import TaskSwitch
@@ -55,12 +55,19 @@ class Recipe(Optimisation):
 
     epochs: int = Field(30, gt=0)
     """At most so many passes over the training rows."""
+    steps: int | None = Field(None, gt=0)
+    """At most so many batches instead of `epochs`; None goes by `epochs`."""
+    evaluate_every: int | None = Field(None, gt=0)
+    """Steps between evaluations, and after the last step; None evaluates once an epoch."""
     select: Literal["loss", "metric"] = "loss"
     """The best checkpoint is the one of lowest dev loss (published) or of highest main dev metric."""
 
 
 class JointRecipe(Optimisation):
-    """How long and how fast to train on several tasks at once; the best checkpoint has the lowest mean dev loss."""
+    """How long and how fast to train on several tasks at once; the best checkpoint has the lowest mean dev loss.
+
+    `caps` and `unselective` may name tasks that a run does not have.
+    """
 
     steps: int = Field(375_000, gt=0)
     """At most so many batches, of one task each."""
@@ -70,17 +77,31 @@ class JointRecipe(Optimisation):
     """A task is drawn in proportion to size^(1 / temperature)."""
     cap: int | None = Field(None, gt=0)
     """A task counts as no more rows than this when it is drawn; None is no cap."""
+    caps: dict[str, PositiveInt] = Field(default_factory=dict)
+    """A task counts as no more rows than this when it is drawn, by the task's name; beside `cap`."""
+    unselective: tuple[str, ...] = ()
+    """Names of tasks whose dev loss does not count in the mean that chooses the checkpoint."""
+
+    def counted(self, task: str, rows: int) -> int:
+        """Rows that a task of so many rows counts as when it is drawn."""
+        return min(rows, self.cap or rows, self.caps.get(task, rows))
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Optimisation)
 
 
 def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
-    """The recipe with some fields replaced.
+    """The recipe with some fields replaced; epochs also replace a number of steps.
 
     Raises:
-        InputError: a field is unknown or out of range; all such fields are named.
+        InputError: a field is unknown or out of range, all such fields are named; or both epochs and steps are given.
     """
+    if "epochs" in changes and "steps" in type(recipe).model_fields:
+        if changes.get("steps") is not None:
+            raise InputError(
+                f"epochs {changes['epochs']} and steps {changes['steps']} exclude one another: give either"
+            )
+        changes = {**changes, "steps": None}
     return validated(type(recipe), {**recipe.model_dump(), **changes}, what="recipe")
 
 

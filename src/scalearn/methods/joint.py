@@ -154,13 +154,15 @@ class HyperFormer(Joint):
         return {LAYER: [GeneratedBottleneck(encoder, own, layer=i) for i, own in enumerate(generators)]}
 
 
-def _published(learning_rate: float, **others: float) -> JointRecipe:
+def _published(learning_rate: float, *, mask_learning_rate: float | None = None) -> JointRecipe:
     return JointRecipe(
         learning_rate=learning_rate,
         head_learning_rate=learning_rate,
+        mask_learning_rate=mask_learning_rate,
         warmup_fraction=0.1,
         patience=10,
-        **others,
+        caps={"record": 100_730},  # of its 1.2 million rows, which would leave little for the other tasks
+        unselective=("record",),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 BUCKET = 8
@@ -22,8 +24,8 @@ class LengthBucketSampler(Sampler[int]):
         seed: of the order.
     """
 
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
-        self.lengths = lengths
+    def __init__(self, lengths: Sequence[int] | NDArray[np.int64], *, batch_size: int, seed: int) -> None:
+        self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
@@ -37,11 +39,12 @@ class LengthBucketSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        rows = torch.randperm(len(self.lengths), generator=generator).tolist()
+        rows = torch.randperm(len(self.lengths), generator=generator).numpy()
         size = self.batch_size * BUCKET
         for start in range(0, len(rows), size):
-            rows[start : start + size] = sorted(rows[start : start + size], key=self.lengths.__getitem__)
-        cuts = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+            bucket = rows[start : start + size]
+            rows[start : start + size] = bucket[np.argsort(self.lengths[bucket], kind="stable")]
+        cuts = [rows[start : start + self.batch_size].tolist() for start in range(0, len(rows), self.batch_size)]
         # A batch that is not full goes last, or the loader, which cuts a stream, would cut the others askew.
         last = [cuts.pop()] if len(cuts[-1]) < self.batch_size else []
         order = torch.randperm(len(cuts), generator=generator).tolist()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from datasets import Dataset
+from torch import Tensor
 
 from scalearn.adapted import AdaptedModel
 from scalearn.encoding import Features
 from scalearn.errors import InputError
+from scalearn.heads import Head
 from scalearn.precision import Precision
 from scalearn.tasks import Task
 
@@ -21,7 +24,7 @@ def evaluate(
     batch_size: int = 64,
     precision: Precision = "auto",
 ) -> dict[str, float]:
-    """The task's metrics and the mean ``loss`` on one split.
+    """The task's metrics, their standard errors (``accuracy_stderr``) and the mean ``loss`` on one split.
 
     Args:
         model: trained.
@@ -34,7 +37,7 @@ def evaluate(
     Raises:
         InputError: the task has no such split, or its labels are not the model's.
     """
-    own, _ = model.select(task)
+    own, head = model.select(task)
     task = task or own
     if split not in task.splits:
         raise InputError(f"task {task.name!r} has no split {split!r}; it has {', '.join(task.splits) or 'no data'}")
@@ -43,19 +46,34 @@ def evaluate(
             f"task {task.name!r} has labels {list(task.labels)} ({task.kind}), the model was trained for "
             f"{list(own.labels)} ({own.kind}): give rows of the task it was trained for"
         )
-    return scored(model, task, model.rows_of(task, split), batch_size=batch_size, precision=precision)
+    rows = task.splits[split]
+    logits = model.logits_of(head, model.rows_of(task, split), batch_size=batch_size, precision=precision)
+    return {**_scores(head, task, rows, logits), **task.standard_errors(rows, logits.numpy())}
 
 
 def scored(
     model: AdaptedModel,
     task: Task,
     rows: Sequence[Features],
+    split_rows: Dataset,
     *,
     batch_size: int = 64,
     precision: Precision = "auto",
 ) -> dict[str, float]:
-    """The metrics of a task and the mean ``loss`` on tokenised rows with labels, from `AdaptedModel.rows_of`."""
+    """The metrics of a task and the mean ``loss``.
+
+    Args:
+        model: in training.
+        task: one of the model's.
+        rows: tokenised, from `AdaptedModel.rows_of`.
+        split_rows: the same rows of the split, in the same order.
+        batch_size: rows at a time.
+        precision: see `scalearn.precision`.
+    """
     _, head = model.select(task)
-    labels = torch.tensor([row["labels"] for row in rows])
-    logits = model.logits_of(head, rows, batch_size=batch_size, precision=precision)
-    return {"loss": float(head.loss(logits, labels)), **task.score(labels.numpy(), task.answers(logits.numpy()))}
+    return _scores(head, task, split_rows, model.logits_of(head, rows, batch_size=batch_size, precision=precision))
+
+
+def _scores(head: Head, task: Task, rows: Dataset, logits: Tensor) -> dict[str, float]:
+    loss = head.loss(logits, torch.tensor(rows["label"][:]))
+    return {"loss": float(loss), **task.judge(rows, logits.numpy())}

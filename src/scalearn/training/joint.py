@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback
 
 from scalearn.atomic import refuse_existing
-from scalearn.encoding import Features, collator, row_length
+from scalearn.encoding import Features, collator
 from scalearn.errors import InputError
 from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe, Protocol, joint_recipe_for
 from scalearn.precision import Precision, resolve
+from scalearn.tasks import Task
 from scalearn.training.checks import check_classes, check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluate, scored
-from scalearn.training.mixing import TaskMix
+from scalearn.training.mixing import EndToEnd, TaskMix
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for, use_training_attention
 from scalearn.training.work import finish, provenance, working_folder
@@ -135,8 +137,10 @@ class JointTrainer(TransferTrainer):
     model: JointModel
     mix: TaskMix
     """Which rows each step sees."""
-    dev: Mapping[str, Sequence[Features]]
-    """Tokenised dev rows of each task."""
+    dev: Mapping[str, tuple[Sequence[Features], Dataset]]
+    """Dev rows of each task, tokenised and as they stand in the split."""
+    unselective: Sequence[str]
+    """Tasks whose dev loss does not count in the mean."""
     precision: Precision
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -152,13 +156,14 @@ class JointTrainer(TransferTrainer):
         return loader
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Scores every task on its dev rows; ``eval_loss`` is the mean of their losses."""
+        """Scores every task on its dev rows; ``eval_loss`` is the mean of the losses that count."""
         scores = {
-            name: scored(self.model, self.model.tasks[name], rows, precision=self.precision)
+            name: scored(self.model, self.model.tasks[name], *rows, precision=self.precision)
             for name, rows in self.dev.items()
         }
         metrics = {f"eval_{name}_{key}": value for name, own in scores.items() for key, value in own.items()}
-        metrics["eval_loss"] = sum(own["loss"] for own in scores.values()) / len(scores)
+        losses = [own["loss"] for name, own in scores.items() if name not in self.unselective]
+        metrics["eval_loss"] = sum(losses) / len(losses)
         use_training_attention(self.model, self.precision)
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -190,6 +195,11 @@ def _check(
     for task in model.tasks.values():
         check_rows(task)
         check_classes(task)
+    if set(model.tasks) <= set(recipe.unselective):
+        raise InputError(
+            f"all tasks ({', '.join(model.tasks)}) are unselective, so that no dev loss chooses the checkpoint: leave "
+            "at least one out of unselective, or add a task"
+        )
     check_tracker(report_to)
     check_seed(seed)
     processes = PartialState().num_processes
@@ -236,13 +246,16 @@ def _fit(
         ddp_find_unused_parameters=True,  # the other tasks' heads get no gradient
         report_to=report_to,
     )
-    train = {name: model.rows_of(task, "train") for name, task in model.tasks.items()}
+    train, dev = (
+        {name: _rows_of(model, task, split, progress=progress) for name, task in model.tasks.items()}
+        for split in ("train", "dev")
+    )
     title = f"{model.method.name} on {len(model.tasks)} tasks"
     bar = ProgressBar(title, metric="loss") if progress and PartialState().is_main_process else None
     trainer = JointTrainer(
         model=model,
         args=arguments,
-        train_dataset=[(name, row) for name, rows in train.items() for row in rows],
+        train_dataset=EndToEnd(train),
         eval_dataset=[],
         callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else [])],
         optimizers=(optimizer_for(model, recipe), None),
@@ -252,10 +265,17 @@ def _fit(
         batch_size=recipe.batch_size,
         steps=recipe.steps,
         seed=seed,
+        counted=[recipe.counted(name, len(rows)) for name, rows in train.items()],
         temperature=recipe.temperature,
-        cap=recipe.cap,
     )
-    trainer.dev = {name: sorted(model.rows_of(task, "dev"), key=row_length) for name, task in model.tasks.items()}
+    trainer.dev = {name: (rows, model.tasks[name].splits["dev"]) for name, rows in dev.items()}
+    trainer.unselective = recipe.unselective
     trainer.precision = precision
     trainer.fit(precision=precision, bar=bar)
     return trainer
+
+
+def _rows_of(model: JointModel, task: Task, split: str, *, progress: bool) -> Sequence[Features]:
+    """Tokenised rows; the first process puts them where the others find them."""
+    with PartialState().main_process_first():
+        return model.rows_of(task, split, progress=progress and PartialState().is_main_process)

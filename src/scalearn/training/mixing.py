@@ -1,16 +1,40 @@
-"""Which rows a joint run sees: every batch is of one task, drawn in proportion to its size.
+"""Which rows a joint run sees: every batch is of one task, drawn in proportion to the rows that it counts as.
 
-    p(task) = min(size, cap)^(1 / temperature) / sum        rows of a task with replacement
+    p(task) = counted^(1 / temperature) / sum        rows of a task with replacement
 
 Source: Frohmann et al., Findings of ACL 2024, whose joint runs draw so with temperature 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
+
+from scalearn.encoding import Features
+
+
+class EndToEnd(Dataset[tuple[str, Features]]):
+    """The rows of several tasks laid end to end, each with the name of its task.
+
+    Args:
+        rows: of each task by name, tokenised.
+    """
+
+    def __init__(self, rows: Mapping[str, Sequence[Features]]) -> None:
+        self.names = list(rows)
+        self.rows = list(rows.values())
+        self.ends = list(accumulate(map(len, self.rows)))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> tuple[str, Features]:
+        task = bisect_right(self.ends, index)
+        return self.names[task], self.rows[task][index - self.ends[task] + len(self.rows[task])]
 
 
 class TaskMix(Sampler[list[int]]):
@@ -23,8 +47,8 @@ class TaskMix(Sampler[list[int]]):
         batch_size: rows per batch; where several processes share a batch, of all of them together.
         steps: batches in all.
         seed: of the draws.
+        counted: rows that each task counts as; None is its size.
         temperature: above 1 small tasks come more often, at 1 in proportion to their size.
-        cap: a task counts as no more rows than this; None is no cap.
     """
 
     def __init__(
@@ -34,15 +58,14 @@ class TaskMix(Sampler[list[int]]):
         batch_size: int,
         steps: int,
         seed: int,
+        counted: Sequence[int] | None = None,
         temperature: float = 1.0,
-        cap: int | None = None,
     ) -> None:
         self.sizes = list(sizes)
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
-        counted = torch.tensor([min(size, cap or size) for size in sizes], dtype=torch.float64)
-        weights = counted ** (1 / temperature)
+        weights = torch.tensor(counted or self.sizes, dtype=torch.float64) ** (1 / temperature)
         self.probabilities = weights / weights.sum()
         self.starts = [sum(self.sizes[:task]) for task in range(len(sizes))]
 

@@ -13,7 +13,7 @@ import numpy as np
 from transformers import EarlyStoppingCallback, EvalPrediction
 
 from scalearn.atomic import refuse_existing
-from scalearn.encoding import collator, row_length
+from scalearn.encoding import Reordered, collator, lengths_of
 from scalearn.errors import InputError
 from scalearn.methods import Protocol, Recipe, recipe_for
 from scalearn.model import TransferModel
@@ -33,14 +33,17 @@ class TrainResult:
     """What a training run gave."""
 
     metrics: Mapping[str, Mapping[str, float]]
-    """Split to scores of the best checkpoint: ``dev``, and ``test`` where the task has one."""
+    """Split to scores of the best checkpoint, with standard errors: ``dev``, and ``test`` where the task has one."""
     best_epoch: float
     epochs: float
     """Epochs trained before the end or the early stop."""
+    best_step: int
+    steps: int
+    """Steps trained before the end or the early stop."""
     seconds: float
     """Of this call, without loading."""
     history: list[dict[str, float]]
-    """Trainer's log: losses and dev scores by epoch."""
+    """Trainer's log: losses and dev scores by evaluation."""
 
 
 def train(
@@ -80,7 +83,7 @@ def train(
         InputError: the task has no rows to train on, `out` exists, or an unfinished run with other settings stands in
             its place.
     """
-    recipe = recipe or recipe_for(model.method, protocol, kind=model.task.kind)
+    recipe = recipe or recipe_for(model.method, protocol, kind=model.task.kind, task=model.task.name)
     folder = None if out is None else Path(out)
     name = name or model.task.name
     check_rows(model.task)
@@ -113,6 +116,8 @@ def train(
             metrics=metrics,
             best_epoch=_best_epoch(trainer),
             epochs=float(trainer.state.epoch or 0),
+            best_step=int(trainer.state.best_global_step or trainer.state.global_step),
+            steps=int(trainer.state.global_step),
             seconds=time.perf_counter() - started,
             history=[dict(entry) for entry in trainer.state.log_history],
         )
@@ -163,9 +168,12 @@ def _fit(
 ) -> TransferTrainer:
     """Trains `model` and leaves it with the weights of its best checkpoint."""
     task = model.task
+    train, dev = (model.rows_of(task, split, progress=progress) for split in ("train", "dev"))
+    order = np.argsort(lengths_of(dev), kind="stable")  # of dev rows, so that little of a batch is padding
+    dev = Reordered(dev, order)
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return task.score(np.asarray(prediction.label_ids), task.answers(np.asarray(prediction.predictions)))
+        return task.judge(task.splits["dev"], np.asarray(prediction.predictions)[np.argsort(order)])
 
     model.backbone_dropout = recipe.backbone_dropout
     arguments = arguments_for(
@@ -177,31 +185,35 @@ def _fit(
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=2 * recipe.batch_size,
         num_train_epochs=recipe.epochs,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        logging_strategy="epoch",
+        max_steps=recipe.steps or -1,
+        **_intervals(recipe.evaluate_every),
         metric_for_best_model="eval_loss" if recipe.select == "loss" else f"eval_{task.main_metric}",
         greater_is_better=recipe.select == "metric",
         report_to=report_to,
     )
-    callbacks: list[Any] = [EarlyStoppingCallback(recipe.patience)] if recipe.patience < recipe.epochs else []
     bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric) if progress else None
-    callbacks += [bar] if bar else []
-    train, dev = model.rows_of(task, "train"), sorted(model.rows_of(task, "dev"), key=row_length)
     if model.trains_head_only:  # each row needs the backbone once, not once an epoch
         train, dev = (model.pooled_of(model.head, rows, precision=precision) for rows in (train, dev))
     trainer = TransferTrainer(
         model=model,
         args=arguments,
         train_dataset=train,
-        eval_dataset=dev,  # sorted by length, so that little of a batch is padding
+        eval_dataset=dev,
         data_collator=collator(model.need_tokenizer()),
         compute_metrics=compute_metrics,
-        callbacks=callbacks,
+        callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else [])],
         optimizers=(optimizer_for(model, recipe), None),
     )
     trainer.fit(precision=precision, bar=bar)
     return trainer
+
+
+def _intervals(steps: int | None) -> dict[str, Any]:
+    """When Trainer evaluates, saves and logs: every so many steps and after the last one, or once an epoch."""
+    names = ("eval", "save", "logging")
+    if steps is None:
+        return {f"{name}_strategy": "epoch" for name in names}
+    return {f"{name}_strategy": "steps" for name in names} | {f"{name}_steps": steps for name in names}
 
 
 def _best_epoch(trainer: TransferTrainer) -> float:

@@ -16,7 +16,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from scalearn.adapted import AdaptedModel
 from scalearn.deltas import MaskScores
-from scalearn.encoding import row_length
+from scalearn.encoding import lengths_of
 from scalearn.methods import Optimisation
 from scalearn.precision import Precision, attention_for, resolve
 from scalearn.saved import WEIGHTS
@@ -64,8 +64,7 @@ class TransferTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthBucketSampler:
         rows = train_dataset if train_dataset is not None else self.train_dataset
-        lengths = [row_length(row) for row in rows]
-        return LengthBucketSampler(lengths, batch_size=self._train_batch_size, seed=self.args.seed)
+        return LengthBucketSampler(lengths_of(rows), batch_size=self._train_batch_size, seed=self.args.seed)
 
 
 def arguments_for(
