@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scalearn.errors import InputError
 
-OURS = ("scalearn.json", "source.json")
+OURS = ("scalearn.json", "source.json", "data.json")
 """A folder with one of these is a result of this library; no other is ever replaced."""
 
 
@@ -28,7 +28,10 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
     if not overwrite:
         raise InputError(f"{path} exists already: choose another name, or replace it with --overwrite (overwrite=True)")
     if path.is_dir() and any(path.iterdir()) and not any((path / name).is_file() for name in OURS):
-        raise InputError(f"{path} holds other things than a model or a source and is not replaced: choose another name")
+        raise InputError(
+            f"{path} is not replaced: it holds other things than a model, a source or exported data; choose another "
+            "name"
+        )
 
 
 @contextmanager

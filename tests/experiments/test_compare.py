@@ -10,6 +10,7 @@ import pytest
 from scalearn.backbones import Backbone
 from scalearn.errors import InputError
 from scalearn.experiments import Run, compare, markdown, summarise
+from scalearn.experiments.draw import Draw
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
@@ -28,7 +29,7 @@ def test_each_seed_draws_its_own_rows(target: Task, shelf: Shelf, tiny_backbone:
         seeds=[0, 1],
         sources=shelf,
         backbone=tiny_backbone,
-        train_rows=12,
+        draw=Draw(train=12),
         changes=CHANGES,
         progress=False,
     )

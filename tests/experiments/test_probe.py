@@ -13,6 +13,7 @@ import pytest
 
 from scalearn.backbones import load_backbone
 from scalearn.errors import InputError
+from scalearn.experiments.draw import Draw
 from scalearn.experiments.probe import GRID, Probe, ProbeRun, checked_grid, points_of, probe
 from scalearn.experiments.probe_report import tables, write_probe
 from scalearn.methods import Probing, changed, recipe_for
@@ -89,7 +90,9 @@ def test_other_than_one_or_two_sources_are_refused(task: Task, shelf: Shelf, nam
 
 def test_every_point_and_seed_is_trained(task: Task, shelf: Shelf, tiny_backbone: str) -> None:
     told: list[ProbeRun] = []
-    found = probed(task, shelf.only(["rte", "cola"]), tiny_backbone, seeds=[0, 1], train_rows=12, done=told.append)
+    found = probed(
+        task, shelf.only(["rte", "cola"]), tiny_backbone, seeds=[0, 1], draw=Draw(train=12), done=told.append
+    )
     points = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
     assert [(r.omega, r.seed) for r in found.runs] == [(omega, seed) for seed in (0, 1) for omega in points]
     assert told == list(found.runs)
@@ -125,7 +128,7 @@ def test_other_settings_are_other_runs(task: Task, shelf: Shelf, tiny_backbone: 
     one, grid = shelf.only(["rte"]), (1.0,)
     probed(task, one, tiny_backbone, folder=runs, grid=grid)
     probed(task, one, tiny_backbone, folder=runs, grid=grid, changes={"epochs": 2})
-    probed(task, one, tiny_backbone, folder=runs, grid=grid, train_rows=20)
+    probed(task, one, tiny_backbone, folder=runs, grid=grid, draw=Draw(train=20))
     probed(task, one, tiny_backbone, folder=runs, grid=grid, seeds=[1])
     probed(task, shelf.only(["cola"]), tiny_backbone, folder=runs, grid=grid)
     assert len(list(runs.iterdir())) == 5

@@ -3,16 +3,18 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, Features, Value
 
 from scalearn.errors import InputError
 from scalearn.tasks import load_task, suites
+from scalearn.tasks.declarations import Declaration
 from scalearn.tasks.glue import GLUE
-from scalearn.tasks.suites import Declaration
 
 DECLARED = {declaration.name: declaration for declaration in GLUE.tasks}
 
@@ -68,7 +70,7 @@ def test_every_task_as_published(tmp_path: Path, name: str) -> None:
 def test_metrics_are_the_benchmarks() -> None:
     metrics = {name: declaration.metrics for name, declaration in DECLARED.items()}
     assert metrics == {
-        **dict.fromkeys(("rte", "sst2", "qnli", "mnli"), ("accuracy",)),
+        **dict.fromkeys(("rte", "sst2", "qnli", "mnli", "wnli"), ("accuracy",)),
         **dict.fromkeys(("mrpc", "qqp"), ("accuracy", "f1")),
         "cola": ("matthews",),
         "stsb": ("pearson", "spearman"),
@@ -159,19 +161,13 @@ def test_refuses_withheld_scores_and_too_few_rows(tmp_path: Path) -> None:
         load_task("mnli", data=tmp_path)
 
 
-def test_reads_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_the_hub(tmp_path: Path, fake_hub: Callable[..., Any]) -> None:
     declaration = write_task(tmp_path, "cola")
-    asked = []
-
-    def hub(*names: str) -> DatasetDict:
-        asked.append(names)
-        validation = published(declaration, 20, seed=1)
-        unlabelled = Dataset.from_dict({**validation[:], "label": [-1] * 20}, features=validation.features)
-        return DatasetDict(train=published(declaration, 60), validation=validation, test=unlabelled)
-
-    monkeypatch.setattr(suites, "load_dataset", hub)
+    validation = published(declaration, 20, seed=1)
+    unlabelled = Dataset.from_dict({**validation[:], "label": [-1] * 20}, features=validation.features)
+    asked = fake_hub("cola", {"train": published(declaration, 60), "validation": validation, "test": unlabelled})
     assert load_task("cola").fingerprint() == load_task("cola", data=tmp_path).fingerprint()
-    assert asked == [("nyu-mll/glue", "cola")]
+    assert asked == [(("nyu-mll/glue", "cola"), {"revision": GLUE.revision})]
 
 
 def test_without_network_names_the_way_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from huggingface_hub.utils import httpx
 
 from scalearn.errors import InputError
-from scalearn.tasks import load_task, suites, task_names
+from scalearn.tasks import load_task, reading, task_names
 
 COLUMNS = ("sectors", "pillars_1d", "subpillars_1d", "pillars_2d", "subpillars_2d")
 FOLDERS = {"humset": "humset", "disaster": "disaster_response"}
@@ -65,7 +66,11 @@ def test_splits_are_the_suites_own(tmp_path: Path, prefix: str, column: str) -> 
 def test_metrics(tmp_path: Path) -> None:
     write(tmp_path, "humset")
     task = load_task("humset-sectors", data=tmp_path)
-    assert task.metrics == ("f1_macro", "precision_macro", "recall_macro", "subset_accuracy")
+    assert task.metrics == (
+        *("f1_macro", "precision_macro", "recall_macro"),
+        *("f1_micro", "precision_micro", "recall_micro"),
+        "subset_accuracy",
+    )
     assert task.main_metric == "f1_macro"
 
 
@@ -110,26 +115,21 @@ def test_disaster_is_not_on_the_hub() -> None:
     assert "\n" not in message
 
 
-def test_humset_is_read_from_the_hub_as_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_humset_is_read_from_the_hub_as_one_table(tmp_path: Path, fake_hub: Callable[..., Any]) -> None:
     write(tmp_path, "humset")
-    asked = []
-
-    def hub(name: str, *, data_files: dict[str, str]) -> DatasetDict:
-        asked.append((name, data_files))
-        return DatasetDict({split: table(split) for split in ROWS})
-
-    monkeypatch.setattr(suites, "load_dataset", hub)
+    asked = fake_hub("humset-pillars_2d", {split: table(split) for split in ROWS})
     ours = load_task("humset-pillars_2d")
     assert ours.fingerprint() == load_task("humset-pillars_2d", data=tmp_path).fingerprint()
     where = "hf://datasets/nlp-thedeep/humset/data"
-    assert asked == [("json", {split: f"{where}/{split}.jsonl" for split in ("train", "validation", "test")})]
+    files = {split: f"{where}/{split}.jsonl" for split in ("train", "validation", "test")}
+    assert asked == [(("json",), {"data_files": files})]
 
 
 def test_a_hub_that_cannot_be_reached_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def hub(*_: object, **__: object) -> DatasetDict:
         raise httpx.ConnectError("refused")  # no OSError, unlike what an offline hub raises
 
-    monkeypatch.setattr(suites, "load_dataset", hub)
+    monkeypatch.setattr(reading, "load_dataset", hub)
     with pytest.raises(
         InputError, match=r"humset-sectors: cannot read nlp-thedeep/humset from the Hub: refused;.*--data"
     ):

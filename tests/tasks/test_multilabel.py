@@ -169,7 +169,7 @@ def test_training_without_any_label_is_refused(tmp_path: Path) -> None:
 def test_a_task_without_labels_is_refused() -> None:
     with pytest.raises(InputError, match="multi-label needs at least one label"):
         Task(name="a", kind="multi-label", text=("t",), label="l", metrics=("f1_macro",), main_metric="f1_macro")
-    with pytest.raises(InputError, match="subset_accuracy is of multi-label tasks"):
+    with pytest.raises(InputError, match="subset_accuracy of multi-label tasks only"):
         Task(
             name="a",
             kind="classification",

@@ -1,14 +1,16 @@
 """SuperGLUE's cb and copa from a small folder laid out like the Hub's, which the tests write."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, Features, Value
 
 from scalearn.errors import InputError
-from scalearn.tasks import load_task, suites, task_names
+from scalearn.tasks import load_task, task_names
+from scalearn.tasks.superglue import SUPERGLUE
 
 CB_LABELS = ["entailment", "contradiction", "neutral"]
 COPA_LABELS = ["choice1", "choice2"]
@@ -87,7 +89,7 @@ def test_copa(tmp_path: Path) -> None:
     assert task.text == ("premise",)
     assert task.choices == task.labels == ("choice1", "choice2")
     assert (task.metrics, task.main_metric) == (("accuracy",), "accuracy")
-    parts = copa(60).train_test_split(test_size=0.1, seed=42)
+    parts = copa(60).train_test_split(test_size=0.1, seed=42, stratify_by_column="label")
     for ours, theirs in (("train", parts["train"]), ("dev", parts["test"]), ("test", copa(20, seed=1))):
         split = task.splits[ours]
         assert split.column_names == ["text_a", "choices", "label"]
@@ -99,17 +101,12 @@ def test_copa(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cb", "copa"])
-def test_reads_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_reads_the_hub(tmp_path: Path, fake_hub: Callable[..., Any], name: str) -> None:
     write_task(tmp_path, name)
-    asked = []
-
-    def hub(*names: str) -> DatasetDict:
-        asked.append(names)
-        return DatasetDict(train=MAKE[name](60), validation=MAKE[name](20, seed=1), test=MAKE[name](4))
-
-    monkeypatch.setattr(suites, "load_dataset", hub)
+    make = MAKE[name]
+    asked = fake_hub(name, {"train": make(60), "validation": make(20, seed=1), "test": make(4)})
     assert load_task(name).fingerprint() == load_task(name, data=tmp_path).fingerprint()
-    assert asked == [("aps/super_glue", name)]
+    assert asked == [(("aps/super_glue", name), {"revision": SUPERGLUE.revision})]
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

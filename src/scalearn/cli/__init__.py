@@ -9,7 +9,7 @@ import warnings
 import typer
 from rich.console import Console
 
-from scalearn.cli import joint, learn, probe, registry, show, similarity, use
+from scalearn.cli import grid, joint, learn, probe, registry, show, similarity, tasks, use
 from scalearn.errors import InputError
 
 app = typer.Typer(
@@ -30,16 +30,24 @@ for command in (
     use.fold,
     show.compare,
     probe.probe,
+    grid.plan,
+    grid.run,
+    grid.report,
     show.sources,
     similarity.similarity,
+    tasks.tasks,
     registry.methods,
     registry.params,
 ):
     app.command()(command)
+app.add_typer(tasks.data, name="data")
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 2 something given cannot be used, 130 stopped by the user."""
+    """Runs the command line.
+
+    Exit codes: 0 done, 1 some runs of a recipe failed, 2 something given cannot be used, 130 stopped by the user.
+    """
     _quieten()
     try:
         app()

@@ -21,6 +21,7 @@ from scalearn.cli import options as o
 from scalearn.errors import InputError
 
 if TYPE_CHECKING:
+    from scalearn.experiments.draw import Draw
     from scalearn.sources import Shelf
     from scalearn.tasks import Task
 
@@ -48,6 +49,9 @@ class Target:
     max_length: o.MaxLength = None
     train_rows: o.TrainRows = None
     dev_rows: o.DevRows = None
+    train_fraction: o.TrainFraction = None
+    few_shot: o.FewShot = None
+    few_shot_protocol: o.FewShotProtocol = None
 
     def whole(self) -> Task:
         """The task with all its rows."""
@@ -66,9 +70,27 @@ class Target:
             max_length=self.max_length,
         )
 
+    def draw(self) -> Draw:
+        """Which rows were asked for.
+
+        Raises:
+            InputError: few-shot beside another number of rows, its protocol without it, or a number out of range.
+        """
+        from scalearn.experiments.draw import Draw
+        from scalearn.methods.base import validated
+
+        if self.few_shot is None and self.few_shot_protocol is not None:
+            raise InputError(f"--few-shot-protocol {self.few_shot_protocol} is of --few-shot K: give it too")
+        rows = o.given(train=self.train_rows, dev=self.dev_rows, train_fraction=self.train_fraction)
+        if self.few_shot is not None and rows:
+            options = ", ".join(f"--{name}-rows" if name in ("train", "dev") else "--train-fraction" for name in rows)
+            raise InputError(f"--few-shot {self.few_shot} decides about train and dev rows: leave out {options}")
+        few = o.given(k=self.few_shot, protocol=self.few_shot_protocol)
+        return validated(Draw, {**rows, **few}, what="rows to draw")
+
     def drawn(self, seed: int) -> Task:
         """The task with as many rows as were asked for."""
-        return self.whole().take(train_rows=self.train_rows, dev_rows=self.dev_rows, seed=seed)
+        return self.draw().of(self.whole(), seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +118,8 @@ class Training:
     seed: o.Seed = 0
     protocol: o.ProtocolName = "default"
     epochs: o.Epochs = None
+    steps: o.Steps = None
+    evaluate_every: o.EvaluateEvery = None
     patience: o.Patience = None
     batch_size: o.BatchSize = None
     learning_rate: o.Rate = None
@@ -111,6 +135,8 @@ class Training:
         """The hyper-parameters that were given."""
         return o.given(
             epochs=self.epochs,
+            steps=self.steps,
+            evaluate_every=self.evaluate_every,
             patience=self.patience,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,

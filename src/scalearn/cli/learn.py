@@ -14,8 +14,6 @@ from scalearn.cli.groups import Sources, Target, Training, grouped, method_optio
 
 if TYPE_CHECKING:
     from scalearn.methods import Method
-    from scalearn.sources import Shelf
-    from scalearn.tasks import Task
 
 
 @grouped
@@ -34,7 +32,7 @@ def train(
     from scalearn.methods import method_from_name
 
     chosen = method_from_name(method, stage="single", **method_options(training.option))
-    _learn(target.drawn(training.seed), chosen, None, out, training)
+    _learn(target, chosen, None, out, training)
 
 
 @grouped
@@ -61,19 +59,23 @@ def transfer(
     from scalearn.methods import method_from_name
 
     chosen = method_from_name(method, stage="transfer", **method_options(training.option))
-    task = target.drawn(training.seed)
-    _learn(task, chosen, sources.shelf(task), out, training, include_sources=include_sources)
+    _learn(target, chosen, sources, out, training, include_sources=include_sources)
 
 
-def _learn(task: Task, method: Method, shelf: Shelf | None, out: Path, training: Training, **how: Any) -> None:
+def _learn(target: Target, method: Method, sources: Sources | None, out: Path, training: Training, **how: Any) -> None:
     """Builds, trains, saves, and says what came of it."""
     from scalearn.atomic import refuse_existing
-    from scalearn.methods import changed, recipe_for
+    from scalearn.methods import changed, few_shot_recipe, recipe_for
     from scalearn.model import TransferModel
     from scalearn.training import train
 
     refuse_existing(out, overwrite=training.overwrite)  # before minutes of loading, not after
-    recipe = changed(recipe_for(method, training.protocol, kind=task.kind), training.changes())
+    task = target.drawn(training.seed)
+    shelf = None if sources is None else sources.shelf(task)
+    recipe = recipe_for(method, training.protocol, kind=task.kind, task=task.name)
+    if target.few_shot is not None:
+        recipe = few_shot_recipe(recipe)
+    recipe = changed(recipe, training.changes())
     model = TransferModel.from_backbone(
         training.backbone, task=task, method=method, sources=shelf, pooling=training.pooling, seed=training.seed
     )
@@ -90,11 +92,14 @@ def _learn(task: Task, method: Method, shelf: Shelf | None, out: Path, training:
             **how,
         )
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last epoch", file=sys.stderr)
+        print("stopped; the same command goes on from the last evaluation", file=sys.stderr)
         raise
     counts = model.parameter_counts()
     print(f"{method.name} on {task.name}: {counts['method']:,} trained parameters, {counts['total']:,} with the head")
     for split, scores in result.metrics.items():
         print(f"  {split}: {o.percent(dict(scores), [*task.metrics, task.main_metric])}")
-    print(f"  best of {result.epochs:.0f} epochs: {result.best_epoch:.0f}; {result.seconds:.0f} s")
+    best = f"best of {result.epochs:.0f} epochs: {result.best_epoch:.0f}"
+    if recipe.steps is not None or recipe.evaluate_every is not None:
+        best = f"best of {result.steps} steps: {result.best_step}"
+    print(f"  {best}; {result.seconds:.0f} s")
     print(f"saved in {out}" + (" (a source)" if model.makes_source else ""))

@@ -6,7 +6,7 @@ Heavy imports stay inside the functions, so that `--help` is quick.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,7 +25,7 @@ TaskName = Annotated[
     str | None,
     typer.Argument(
         metavar="TASK",
-        help="A task by name (rte, cb, copa, policy-claims, ...; a wrong one lists all); or --train-file.",
+        help="A task by name (`scalearn tasks` lists them); or --train-file.",
     ),
 ]
 Data = Annotated[
@@ -61,6 +61,17 @@ Name = Annotated[
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Tokens kept of a row; 128.", rich_help_panel=_DATA)]
 TrainRows = Annotated[int | None, typer.Option(help="Draw at most so many training rows.")]
 DevRows = Annotated[int | None, typer.Option(help="Draw at most so many dev rows.")]
+TrainFraction = Annotated[
+    float | None, typer.Option(help="Draw at most this share of the training rows; smaller draws lie in larger ones.")
+]
+FewShot = Annotated[int | None, typer.Option(metavar="K", help="Few-shot: K training rows; see --few-shot-protocol.")]
+FewShotProtocol = Annotated[
+    Literal["true", "paper"] | None,
+    typer.Option(
+        help="true (the default): K rows to train and K others to choose by, classes in balance, drawn anew for every "
+        "seed. paper: the first K of train for every seed, and the dev split up to 5,000 rows."
+    ),
+]
 BackboneName = Annotated[str, typer.Option("--backbone", help="minilm, a folder, or a Hub id.")]
 PoolingName = Annotated[
     Literal["first", "mean", "last"] | None,
@@ -73,8 +84,13 @@ ProtocolName = Annotated[
     typer.Option("--protocol", help="Hyper-parameters: the library's, or the paper's.", rich_help_panel=_TRAINING),
 ]
 Epochs = Annotated[int | None, typer.Option(help="At most so many epochs.", rich_help_panel=_TRAINING)]
+Steps = Annotated[int | None, typer.Option(help="At most so many steps, instead of epochs.", rich_help_panel=_TRAINING)]
+EvaluateEvery = Annotated[
+    int | None, typer.Option(help="Steps between evaluations; else an epoch.", rich_help_panel=_TRAINING)
+]
 Patience = Annotated[
-    int | None, typer.Option(help="Stop after so many epochs without a better dev score.", rich_help_panel=_TRAINING)
+    int | None,
+    typer.Option(help="Stop after so many evaluations without a better dev score.", rich_help_panel=_TRAINING),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows per step.", rich_help_panel=_TRAINING)]
 Rate = Annotated[
@@ -141,6 +157,7 @@ def load_target(
         if unused:
             raise InputError(f"{', '.join(unused)} describe your own rows: give --train-file, or leave them out")
         known = load_task(str(name), data=data)
+        note_other_rows(known)
         return known if max_length is None else replace(known, max_length=max_length)
     if data is not None:
         raise InputError("--data is for tasks that scalearn knows: leave it out beside --train-file")
@@ -162,6 +179,19 @@ def load_target(
             "multi-label, or leave it out"
         )
     return task
+
+
+def note_other_rows(task: Task) -> None:
+    """Says so when a suite's task has other numbers of rows than were published."""
+    from scalearn.tasks import unpublished_rows
+
+    other = [f"{here:,} of {split} for {there:,}" for split, (here, there) in unpublished_rows(task).items()]
+    if other:
+        print(
+            f"note: {task.name} as given is not the published data (rows: {', '.join(other)}): its scores do not "
+            "compare with published ones",
+            file=sys.stderr,
+        )
 
 
 def note_own_data(task: Task, shelf: Shelf) -> None:
@@ -196,6 +226,11 @@ def given(**options: Any) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def percent(scores: dict[str, float], metrics: Sequence[str]) -> str:
-    """Scores for people."""
-    return "  ".join(f"{metric} {100 * scores[metric]:.1f}" for metric in dict.fromkeys(metrics) if metric in scores)
+def percent(scores: Mapping[str, float], metrics: Sequence[str]) -> str:
+    """Scores for people, in percent, with their bootstrap standard errors where there are any."""
+
+    def shown(metric: str) -> str:
+        error = scores.get(f"{metric}_stderr")
+        return f"{metric} {100 * scores[metric]:.1f}" + ("" if error is None else f" (se {100 * error:.1f})")
+
+    return "  ".join(shown(metric) for metric in dict.fromkeys(metrics) if metric in scores)

@@ -17,6 +17,7 @@ from scalearn.errors import InputError
 if TYPE_CHECKING:
     from scalearn.joint import JointModel
     from scalearn.model import TransferModel
+    from scalearn.tasks import Task
 
 
 JointTask = Annotated[
@@ -51,9 +52,9 @@ def evaluate(
         target, split = own.with_file(file, separator=";" if separator is None else separator), "test"
     else:
         known = load_task(own.name, data=data) if own.name in task_names() else None
-        if known is None or (target := replace(known, max_length=own.max_length)) != own:
+        if known is None or _rows_of(known) != _rows_of(own):
             raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
-        split = split or "test"
+        target, split = replace(known, max_length=own.max_length), split or "test"
     scores = score(loaded, split, task=target, precision=precision)
     shown = o.percent(scores, [*own.metrics, own.main_metric])
     print(f"{model} on {split} ({len(target.splits[split])} rows): {shown}")
@@ -136,6 +137,11 @@ def fold(
     folded.save_pretrained(out, overwrite=overwrite)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{folded.method.name} {dict(folded.method.model_dump())} saved in {out} ({size / 2**20:.1f} MB)")
+
+
+def _rows_of(task: Task) -> tuple[object, ...]:
+    """What two tasks must agree in to be one, whatever else was changed or measured since."""
+    return task.kind, task.text, task.label, task.labels, task.choices
 
 
 def _load(model: Path, task: str | None, sources: str | None, backbone: str | None) -> TransferModel | JointModel:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ import torch
 
 from scalearn.backbones import MINILM, load_backbone
 from scalearn.errors import InputError
-from scalearn.experiments.kept import keep_run, place_of, read_run
+from scalearn.experiments.draw import ALL_ROWS, Draw
+from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.experiments.tables import markdown_table
-from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
+from scalearn.methods import REGISTRY, Probing, Protocol, changed, few_shot_recipe, method_from_name, recipe_for
 from scalearn.model import TransferModel
-from scalearn.precision import resolve
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 from scalearn.training import train
@@ -80,8 +79,7 @@ def compare(
     sources: Shelf,
     backbone: str = MINILM,
     protocol: Protocol = "default",
-    train_rows: int | None = None,
-    dev_rows: int | None = None,
+    draw: Draw = ALL_ROWS,
     own: bool = False,
     changes: Mapping[str, Any] | None = None,
     folder: Path | None = None,
@@ -97,8 +95,7 @@ def compare(
         sources: for the transfer methods.
         backbone: its name.
         protocol: see `scalearn.methods`.
-        train_rows: draw so many training rows, anew for every seed; None takes all.
-        dev_rows: likewise for dev.
+        draw: of rows, anew for every seed; few-shot draws are trained by the few-shot recipe.
         own: add the target's own source, trained on the same rows with the same seed by the sources' method, as the
             last one.
         changes: hyper-parameters that replace the protocol's, for every method: fields of `Recipe`.
@@ -127,7 +124,7 @@ def compare(
         folder = folder or Path(scratch)
         runs = []
         for seed in seeds:
-            drawn = task.take(train_rows=train_rows, dev_rows=dev_rows, seed=seed)
+            drawn = draw.of(task, seed=seed)
             one = partial(
                 _run,
                 drawn,
@@ -136,6 +133,7 @@ def compare(
                 backbone=backbone,
                 fingerprint=loaded.fingerprint,
                 protocol=protocol,
+                few=draw.k is not None,
                 changes=changes or {},
                 progress=progress,
             )
@@ -163,6 +161,7 @@ def _run(
     backbone: str,
     fingerprint: str,
     protocol: Protocol,
+    few: bool,
     changes: Mapping[str, Any],
     progress: bool,
     own: bool = False,
@@ -170,17 +169,17 @@ def _run(
 ) -> Run:
     """Trains one method with one seed, or finds that it was done."""
     method = method_from_name(name, **(options or {}))
-    recipe = changed(recipe_for(method, protocol, kind=task.kind), changes)
-    key = {
-        "method": [name, method.model_dump()],
-        "recipe": recipe.model_dump(),
-        "seed": seed,
-        "task": task.fingerprint(),
-        "backbone": [backbone, fingerprint],
-        "sources": [source.digest() for source in sources or ()],
-        "precision": resolve("auto", torch.device("cpu")),
-        "version": metadata.version("scalearn"),
-    }
+    recipe = recipe_for(method, protocol, kind=task.kind, task=task.name)
+    recipe = changed(few_shot_recipe(recipe) if few else recipe, changes)
+    key = key_of(
+        method,
+        recipe,
+        seed=seed,
+        task=task.fingerprint(),
+        backbone=(backbone, fingerprint),
+        sources=sources or (),
+        device=torch.device("cpu"),
+    )
     path = place_of(folder, key)
     if (kept := read_run(path)) is not None:
         try:

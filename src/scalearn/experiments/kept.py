@@ -4,11 +4,50 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scalearn.atomic import write_text
+from scalearn.methods import Method, Optimisation
+from scalearn.precision import resolve
+from scalearn.sources import Source
+
+
+def key_of(
+    method: Method,
+    recipe: Optimisation,
+    *,
+    seed: int,
+    task: str | Sequence[str],
+    backbone: tuple[str, str],
+    sources: Iterable[Source] = (),
+    device: torch.device,
+) -> dict[str, Any]:
+    """Everything that can change the result of a training run.
+
+    Args:
+        method: with its options.
+        recipe: hyper-parameters.
+        seed: of initialisation, batches and dropout.
+        task: its fingerprint with the rows that are seen; of a joint method, those of all tasks.
+        backbone: its name and fingerprint.
+        sources: those combined, in order.
+        device: that computes.
+    """
+    return {
+        "method": [method.name, method.model_dump(mode="json")],
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": seed,
+        "task": task,
+        "backbone": list(backbone),
+        "sources": [source.digest() for source in sources],
+        "precision": resolve("auto", device),
+        "version": metadata.version("scalearn"),
+    }
 
 
 def place_of(folder: Path, key: Mapping[str, Any]) -> Path:
@@ -16,13 +55,14 @@ def place_of(folder: Path, key: Mapping[str, Any]) -> Path:
     return folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
 
 
-def read_run(path: Path) -> dict[str, Any] | None:
-    """The run that was kept here; None if there is none, or it was cut short."""
+def read_run(path: Path, *, key: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """The run that was kept here; None if there is none, it was cut short, or it has another key than the one given."""
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))["run"]
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        run, found = kept["run"], kept["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return run if isinstance(run, dict) else None
+    return run if isinstance(run, dict) and key in (None, found) else None
 
 
 def keep_run(path: Path, key: Mapping[str, Any], run: Mapping[str, Any]) -> None:

@@ -23,8 +23,9 @@ import numpy as np
 from scalearn import sites
 from scalearn.backbones import MINILM, Backbone, load_backbone
 from scalearn.errors import InputError
+from scalearn.experiments.draw import ALL_ROWS, Draw
 from scalearn.experiments.kept import keep_run, place_of, read_run
-from scalearn.methods import Probing, Protocol, Recipe, changed, recipe_for
+from scalearn.methods import Probing, Protocol, Recipe, changed, few_shot_recipe, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import resolve
 from scalearn.sources import Shelf
@@ -110,8 +111,7 @@ def probe(
     grid: Sequence[float] = GRID,
     backbone: str = MINILM,
     protocol: Protocol = "default",
-    train_rows: int | None = None,
-    dev_rows: int | None = None,
+    draw: Draw = ALL_ROWS,
     changes: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -126,8 +126,7 @@ def probe(
         grid: values of each coefficient, distinct; they are sorted.
         backbone: its name.
         protocol: see `scalearn.methods`.
-        train_rows: draw so many training rows, anew for every seed; None takes all.
-        dev_rows: likewise for dev.
+        draw: of rows, anew for every seed; few-shot draws are trained by the few-shot recipe.
         changes: hyper-parameters that replace the protocol's: fields of `Recipe`.
         folder: where finished runs are kept and found again; None keeps nothing.
         progress: show a progress bar.
@@ -142,13 +141,14 @@ def probe(
             "(--sources mnli,rte); to combine more, train (scalearn transfer)"
         )
     values = checked_grid(grid)
-    recipe = changed(recipe_for(Probing(omega=(1.0,)), protocol, kind=task.kind), changes or {})
+    recipe = recipe_for(Probing(omega=(1.0,)), protocol, kind=task.kind, task=task.name)
+    recipe = changed(few_shot_recipe(recipe) if draw.k is not None else recipe, changes or {})
     loaded = load_backbone(backbone)
     sources.check_fits(loaded)
     runs = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
-            drawn = task.take(train_rows=train_rows, dev_rows=dev_rows, seed=seed)
+            drawn = draw.of(task, seed=seed)
             key = {
                 "recipe": recipe.model_dump(),
                 "seed": seed,

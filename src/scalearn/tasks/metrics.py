@@ -46,6 +46,21 @@ def recall_macro(labels: Values, predictions: Values) -> float:
     return float(recall_score(labels, predictions, average=_each(labels), zero_division=0.0))
 
 
+def f1_micro(labels: Values, predictions: Values) -> float:
+    """F1 over all cells of a multi-label task at once."""
+    return float(f1_score(labels, predictions, average=_pooled(labels), zero_division=0.0))
+
+
+def precision_micro(labels: Values, predictions: Values) -> float:
+    """Precision over all cells of a multi-label task at once; 0 if no label is predicted."""
+    return float(precision_score(labels, predictions, average=_pooled(labels), zero_division=0.0))
+
+
+def recall_micro(labels: Values, predictions: Values) -> float:
+    """Recall over all cells of a multi-label task at once; 0 if no label occurs."""
+    return float(recall_score(labels, predictions, average=_pooled(labels), zero_division=0.0))
+
+
 def subset_accuracy(labels: Values, predictions: Values) -> float:
     """The share of rows of a multi-label task whose labels are all predicted right."""
     return float(accuracy_score(labels, predictions))
@@ -76,15 +91,26 @@ METRICS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
         "spearman": spearman,
         "precision_macro": precision_macro,
         "recall_macro": recall_macro,
+        "f1_micro": f1_micro,
+        "precision_micro": precision_micro,
+        "recall_micro": recall_micro,
         "subset_accuracy": subset_accuracy,
     }
 )
-"""All metrics by name."""
+"""All metrics of single rows by name; those of questions are in `scalearn.tasks.questions`."""
+
+MULTI_LABEL = frozenset(("f1_micro", "precision_micro", "recall_micro", "subset_accuracy"))
+"""Metrics of multi-label tasks alone: of single labels all of them are the accuracy."""
 
 
 def _each(labels: Values) -> str:
     """Scikit-learn's word for the mean over classes; a single label of a multi-label task is the only one there is."""
     return "binary" if labels.ndim == 2 and labels.shape[1] == 1 else "macro"
+
+
+def _pooled(labels: Values) -> str:
+    """Scikit-learn's word for all cells at once; see `_each`."""
+    return "binary" if labels.shape[1] == 1 else "micro"
 
 
 def _constant(values: Values) -> bool:

@@ -1,32 +1,28 @@
-"""Published suites: a task is a short declaration, read from the Hub or from a folder laid out like it.
+"""From the published rows of a suite's task to a `Task`.
 
 Splits follow the published protocol (Frohmann et al., 2024): dev is a tenth of the official train split, drawn with
 seed 42 and, where there are classes, stratified by label (but not cb's); test is the official validation split, since
-official test labels are withheld. HumSet has three splits of its own.
+official test labels are withheld. HumSet has three splits of its own. ReCoRD's tenth is one of queries, so that no
+query is in both (the published code used its test rows for development).
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, load_dataset
-from datasets.exceptions import DatasetsError
+from datasets import ClassLabel, Dataset
 from datasets.utils.stratify import stratified_shuffle_split_generate_indices
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under whichever name it is installed
 
 from scalearn.errors import InputError
-from scalearn.kinds import Kind
-from scalearn.tasks.metrics import COMBINED
+from scalearn.tasks.declarations import Declaration, Row, Suite
 from scalearn.tasks.multilabel import label_names, published_names
-from scalearn.tasks.splits import make_split
+from scalearn.tasks.questions import numbered
+from scalearn.tasks.reading import read_published
+from scalearn.tasks.splits import QUESTION, WORTH, make_split
 from scalearn.tasks.tables import check_columns, one_line
 from scalearn.tasks.task import Task
 
@@ -37,78 +33,19 @@ _WITHHELD = -1
 """What the Hub writes for a label that is not published."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Declaration:
-    """A task of a suite."""
-
-    name: str
-    """What the task is called, here and as the suite's configuration and folder."""
-    text: tuple[str, ...]
-    """The one or two text columns."""
-    labels: tuple[str, ...] = ()
-    """Names of classes or choices in the order of the suite's indices; none for regression and multi-label."""
-    kind: Kind = "classification"
-    """What a label is."""
-    choices: tuple[str, ...] = ()
-    """The columns of the choices, for multiple choice."""
-    label: str = "label"
-    """The label column; of a multi-label task it holds lists of names."""
-    metrics: tuple[str, ...] = ("accuracy",)
-    """Of several, the main one is their mean, or the first for multi-label."""
-    dev: str | None = None
-    """The suite's name of the development split; None sets a tenth of train aside."""
-    stratified: bool = True
-    """Whether that tenth is drawn by class, where there are classes."""
-    tests: tuple[tuple[str, str], ...] = (("test", "validation"),)
-    """Our name and the suite's name of each test split."""
-    prepare: Callable[[Mapping[str, list[Any]]], Mapping[str, list[Any]]] = dict
-    """From the suite's columns to those named above."""
-    reads: tuple[str, ...] = ()
-    """Further columns that `prepare` reads."""
-
-    @property
-    def main_metric(self) -> str:
-        """The metric to choose and compare by."""
-        return self.metrics[0] if len(self.metrics) == 1 or self.kind == "multi-label" else COMBINED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """Tasks that are published together."""
-
-    repository: str | None
-    """Dataset repository on the Hub; None if it is not there."""
-    one_table: bool = False
-    """Whether all tasks are columns of one data set, instead of a configuration and folder each."""
-    files: str | None = None
-    """Where a split's JSONL file is in the repository, for one that `datasets` cannot load by name."""
-    folder: str
-    """What the suite is called in a local folder."""
-    tasks: tuple[Declaration, ...]
-    """In the order in which tables show them."""
-
-
 def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None) -> Task:
     """Loads a declared task.
 
     Args:
         suite: that `declaration` belongs to.
         declaration: the task.
-        data: a folder that holds ``<suite>/<task>/`` or ``<task>/`` with ``<split>-00000-of-00001.parquet`` files; None
-            reads from the Hub.
+        data: see `scalearn.tasks.reading`.
 
     Raises:
         InputError: the data cannot be reached or read, or is not what the declaration says: a column is missing, class
-            names differ, or a label is withheld.
+            names differ, a row cannot be prepared, or a label is withheld.
     """
-    published = ["train", *([declaration.dev] if declaration.dev else []), *(theirs for _, theirs in declaration.tests)]
-    if data is None:
-        where = f"{suite.repository} ({declaration.name})"
-        raw = _read_hub(suite, declaration, published)
-    else:
-        folder = _task_folder(data, suite, declaration)
-        where = str(folder)
-        raw = {split: _read_folder(folder, split) for split in published}
+    where, raw = read_published(suite, declaration, data=data)
     labels = declaration.labels
     if declaration.kind == "multi-label":  # one order for all splits, and the same in every process
         labels = label_names(
@@ -118,8 +55,10 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
     try:
         if declaration.dev is not None:
             train, dev = whole["train"], whole[declaration.dev]
+        elif declaration.unit == "pick":
+            train, dev = split_questions(whole["train"])
         else:
-            stratified = declaration.stratified and declaration.kind == "classification"
+            stratified = declaration.stratified and declaration.kind in ("classification", "multiple-choice")
             train, dev = split_train(whole["train"], stratified=stratified)
     except ValueError as error:  # fewer rows than a stratified tenth needs
         raise InputError(
@@ -133,8 +72,12 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
         label=declaration.label,
         labels=labels,
         choices=declaration.choices,
+        unit=declaration.unit,
         metrics=declaration.metrics,
         main_metric=declaration.main_metric,
+        max_length=declaration.max_length,
+        truncation=declaration.truncation,
+        version=declaration.version,
         splits={
             "train": train,
             "dev": dev,
@@ -161,64 +104,24 @@ def split_train(train: Dataset, *, stratified: bool) -> tuple[Dataset, Dataset]:
     return train.select(kept), train.select(set_aside)
 
 
-def _read_hub(suite: Suite, declaration: Declaration, splits: Sequence[str]) -> dict[str, Dataset]:
-    if suite.repository is None:
-        raise InputError(
-            f"{declaration.name} is not on the Hub: give a folder with --data DIR (data=DIR) that holds "
-            f"{_layout(suite, declaration)}"
-        )
-    try:
-        if suite.files is None:
-            read = load_dataset(suite.repository, declaration.name)
-        else:
-            files = {split: f"hf://datasets/{suite.repository}/{suite.files.format(split=split)}" for split in splits}
-            read = load_dataset("json", data_files=files)
-    except (OSError, ValueError, DatasetsError, httpx.HTTPError) as error:
-        raise InputError(
-            f"{declaration.name}: cannot read {suite.repository} from the Hub: {one_line(error)}; connect, or give a "
-            f"folder with --data DIR (data=DIR) that holds {_layout(suite, declaration)}"
-        ) from error
-    return {split: read[split] for split in splits}
+def split_questions(train: Dataset) -> tuple[Dataset, Dataset]:
+    """Train and dev of whole questions: a tenth of the questions, drawn as `Dataset.train_test_split` draws rows.
 
+    Raises:
+        ValueError: there are too few questions.
+    """
+    asked, begin, sizes = np.unique(np.asarray(train[QUESTION][:]), return_index=True, return_counts=True)
+    parts = split_train(Dataset.from_dict({QUESTION: list(range(len(asked)))}), stratified=False)
 
-def _layout(suite: Suite, declaration: Declaration) -> str:
-    splits = ("train", *([declaration.dev] if declaration.dev else []), *(theirs for _, theirs in declaration.tests))
-    files = ", ".join(f"{split}-00000-of-00001.parquet" for split in splits)
-    if suite.one_table:
-        return f"DIR/{suite.folder}/ with {files}"
-    return f"DIR/{suite.folder}/{declaration.name}/ (or DIR/{declaration.name}/) with {files}"
+    def rows(questions: Dataset) -> np.ndarray:
+        return np.concatenate([np.arange(begin[q], begin[q] + sizes[q]) for q in questions[QUESTION][:]])
 
-
-def _task_folder(data: Path, suite: Suite, declaration: Declaration) -> Path:
-    own = [data / suite.folder / declaration.name, data / declaration.name]
-    for folder in [data / suite.folder] if suite.one_table else own:
-        if folder.is_dir():
-            return folder
-    raise InputError(
-        f"{data}: holds no data of {declaration.name}; "
-        f"expected, with DIR for this folder, {_layout(suite, declaration)}"
-    )
-
-
-def _read_folder(folder: Path, split: str) -> Dataset:
-    shards = sorted(folder.glob(f"{split}-*-of-*.parquet"))
-    if not shards:
-        raise InputError(f"{folder}: holds no {split}-00000-of-00001.parquet; copy the split from the Hub's repository")
-    count = re.fullmatch(r".*-of-(\d+)\.parquet", shards[0].name)
-    if count is None or int(count[1]) != len(shards):
-        raise InputError(f"{folder}: {len(shards)} of the shards of {shards[0].name} are here; copy all of them")
-    tables = []
-    for shard in shards:
-        try:
-            tables.append(pq.ParquetFile(shard).read())
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{shard}: not a readable Parquet file: {one_line(error)}; copy it again") from error
-    return Dataset(pa.concat_tables(tables))
+    return train.select(rows(parts[0])), train.select(rows(parts[1]))
 
 
 def _lists(rows: Dataset, declaration: Declaration, where: str) -> list[list[str]]:
     """The label lists of a multi-label split."""
-    check_columns(Path(where), rows.column_names, (*declaration.text, declaration.label))
+    check_columns(Path(where), rows.column_names, declaration.columns)
     item = getattr(rows.features[declaration.label], "feature", None)
     known = item.names if isinstance(item, ClassLabel) else ()
     lists = []
@@ -235,23 +138,16 @@ def _lists(rows: Dataset, declaration: Declaration, where: str) -> list[list[str
 
 def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], where: str) -> Dataset:
     """A split of the suite's as one of a task."""
-    raw = (*declaration.text, *declaration.choices, declaration.label, *declaration.reads)
-    check_columns(Path(where), rows.column_names, raw)
-    feature = rows.features[declaration.label]
+    check_columns(Path(where), rows.column_names, declaration.columns)
+    if not len(rows):
+        raise InputError(f"{where}: there are no rows; give the data of {declaration.name} as published")
+    feature = rows.features.get(declaration.label)
     if isinstance(feature, ClassLabel) and tuple(feature.names) != declaration.labels:
         raise InputError(
             f"{where}: the classes are {', '.join(feature.names)}, not {', '.join(declaration.labels) or 'numbers'}; "
             f"give the data of {declaration.name} as published"
         )
-    for column in (*declaration.text, *declaration.reads):
-        _check_text(rows[column][:], column, where)
-    try:
-        columns = declaration.prepare({column: rows[column][:] for column in raw})
-    except KeyError as error:
-        raise InputError(
-            f"{where}: {error} is not known in {', '.join(declaration.reads)}; give the data of {declaration.name} as "
-            "published"
-        ) from error
+    columns = _prepared(rows, declaration, where)
     for column in (*declaration.text, *declaration.choices):
         _check_text(columns[column], column, where)
     values = columns[declaration.label]
@@ -266,7 +162,32 @@ def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], whe
         labels=labels,
         kind=declaration.kind,
         choices=list(zip(*choices, strict=True)) if choices else None,
+        questions=numbered(columns[QUESTION]) if declaration.unit != "row" else None,
+        worths=columns[WORTH] if declaration.unit == "pick" else None,
     )
+
+
+def _prepared(rows: Dataset, declaration: Declaration, where: str) -> dict[str, list[Any]]:
+    """The columns of a split after the declaration's preprocessing."""
+    raw = {column: rows[column][:] for column in declaration.columns}
+    if declaration.prepare is None:
+        return raw
+    prepared = list(_each(raw, declaration, where))
+    if not prepared:
+        raise InputError(f"{where}: no row of {declaration.name} is in it; give the data as published")
+    return {column: [row[column] for row in prepared] for column in prepared[0]}
+
+
+def _each(raw: dict[str, list[Any]], declaration: Declaration, where: str) -> Iterator[Row]:
+    assert declaration.prepare is not None
+    for number, cells in enumerate(zip(*raw.values(), strict=True), start=1):
+        try:
+            yield from declaration.prepare(dict(zip(raw, cells, strict=True)))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{where}: row {number} cannot be read as a row of {declaration.name} ({one_line(error)} in one of the "
+                f"columns {', '.join(declaration.columns)}); give the data as published"
+            ) from error
 
 
 def _check_text(cells: Sequence[Any], column: str, where: str) -> None:

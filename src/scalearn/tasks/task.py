@@ -16,11 +16,21 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scalearn.errors import InputError, faults
-from scalearn.kinds import KINDS, Kind
-from scalearn.tasks.draws import draw_rows
+from scalearn.kinds import Kind, Truncation
+from scalearn.tasks.draws import draw_questions, draw_rows
 from scalearn.tasks.files import read_labelled, read_splits, text_columns
-from scalearn.tasks.metrics import COMBINED, METRICS
-from scalearn.tasks.splits import TEXTS, column_names
+from scalearn.tasks.metrics import COMBINED
+from scalearn.tasks.rules import contradictions
+from scalearn.tasks.scoring import (
+    Answers,
+    AnswersToQuestions,
+    LabelSets,
+    Outcome,
+    Picks,
+    standard_errors,
+    with_mean,
+)
+from scalearn.tasks.splits import LABEL, QUESTION, WORTH, Unit
 
 _USER_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {
@@ -63,17 +73,23 @@ class Task:
     """Class names, or names of the choices, in the order of their indices; none for regression."""
     choices: tuple[str, ...] = ()
     """The columns of the choices as the user's data names them; for multiple choice only."""
+    unit: Unit = "row"
+    """What is scored: see `scalearn.tasks.splits`."""
     metrics: tuple[str, ...]
-    """Names in `scalearn.tasks.metrics.METRICS`."""
+    """Names of `scalearn.tasks.metrics.METRICS`; of questions "exact_match" too, of picks that and "f1" only."""
     main_metric: str
     """The one to choose and compare by: one of `metrics`, or "combined_score", their mean."""
     max_length: int = 128
     """Tokens kept of a row."""
+    truncation: Truncation = "longest_first"
+    """Which text is cut."""
+    version: int = 1
+    """Of a suite's task: counts its definitions here."""
     splits: Mapping[str, Dataset] = field(default_factory=dict, compare=False, repr=False)
     """By name: "train", "dev", "test" (mnli: "test_mismatched" too); any may be absent. Columns: see `splits`."""
 
     def __post_init__(self) -> None:
-        problems = list(_contradictions(self))
+        problems = contradictions(self)
         if problems:
             raise InputError(f"task {self.name!r}: {'; '.join(problems)}")
 
@@ -170,9 +186,12 @@ class Task:
             "label": self.label,
             "labels": list(self.labels),
             **({"choices": list(self.choices)} if self.choices else {}),
+            "unit": self.unit,
             "metrics": list(self.metrics),
             "main_metric": self.main_metric,
             "max_length": self.max_length,
+            "truncation": self.truncation,
+            "version": self.version,
         }
 
     @classmethod
@@ -189,39 +208,98 @@ class Task:
         return cls(**dict(fields))
 
     def score(self, labels: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
-        """All metrics, and "combined_score" if that is the main one.
+        """All metrics of single rows, and "combined_score" if that is the main one.
 
         Args:
             labels: (n,) class indices or floats; (n, labels) of 0 and 1 for multi-label.
             predictions: of the same shape, as `answers` gives them.
 
         Raises:
-            InputError: the two differ in shape, or there is nothing to score.
+            InputError: the two differ in shape, there is nothing to score, or rows make up questions (use `judge`).
         """
+        if self.unit != "row":
+            raise InputError(f"task {self.name!r} scores questions, not rows: give the split and logits to judge")
         gold, predicted = np.asarray(labels), np.asarray(predictions)
+        self._check_shapes(gold, predicted)
+        answers = Answers if gold.ndim == 1 else LabelSets
+        return with_mean(answers(labels=gold, given=predicted).scores(self.metrics), self.main_metric)
+
+    def judge(self, rows: Dataset, logits: ArrayLike) -> dict[str, float]:
+        """All metrics of a model's logits, and "combined_score" if that is the main one.
+
+        Args:
+            rows: N rows of a split.
+            logits: (N, outputs), or (N, choices), in the same order.
+
+        Raises:
+            InputError: there is nothing to score, or not one row of logits for each row.
+        """
+        return with_mean(self._outcome(rows, logits).scores(self.metrics), self.main_metric)
+
+    def standard_errors(self, rows: Dataset, logits: ArrayLike) -> dict[str, float]:
+        """The bootstrap standard error of each score that `judge` gives, under its name and "_stderr".
+
+        Args:
+            rows: N rows of a split.
+            logits: (N, outputs), or (N, choices), in the same order.
+
+        Raises:
+            InputError: as `judge`.
+        """
+        return standard_errors(self._outcome(rows, logits), metrics=self.metrics, main_metric=self.main_metric)
+
+    def _outcome(self, rows: Dataset, logits: ArrayLike) -> Outcome:
+        if self.unit == "pick":
+            values, worths = np.asarray(logits), np.asarray(rows[WORTH][:], dtype=np.float64)
+            paired = values.ndim == 2 and values.shape[1] == 2
+            strengths = (
+                values[:, 1] - values[:, 0] if paired else values[..., None]
+            )  # the log odds, in the order of p(1)
+            self._check_shapes(np.asarray(rows[LABEL][:]), strengths)
+            return Picks.of(questions=np.asarray(rows[QUESTION][:]), strengths=strengths, worths=worths)
+        labels, given = np.asarray(rows[LABEL][:]), self.answers(logits)
+        self._check_shapes(labels, given)
+        if self.unit == "question":
+            return AnswersToQuestions(labels=labels, given=given, questions=np.asarray(rows[QUESTION][:]))
+        return (Answers if labels.ndim == 1 else LabelSets)(labels=labels, given=given)
+
+    def _check_shapes(self, gold: NDArray[Any], predicted: NDArray[Any]) -> None:
         dimensions = 2 if self.kind == "multi-label" else 1
         if gold.ndim != dimensions or gold.shape != predicted.shape or not len(gold):
             raise InputError(
                 f"task {self.name!r}: cannot score predictions of shape {predicted.shape} against labels of shape "
                 f"{gold.shape}; give one prediction a label, and at least one"
             )
-        scores = {name: METRICS[name](gold, predicted) for name in self.metrics}
-        return scores | ({COMBINED: sum(scores.values()) / len(scores)} if self.main_metric == COMBINED else {})
 
-    def take(self, *, train_rows: int | None = None, dev_rows: int | None = None, seed: int) -> Task:
+    def take(
+        self,
+        *,
+        train_rows: int | None = None,
+        dev_rows: int | None = None,
+        train_fraction: float | None = None,
+        seed: int,
+    ) -> Task:
         """The same task with fewer rows, in the order of the data; the test splits stay whole.
 
         Draws are stratified by label for classification and multiple choice, and nested: with the same seed, a smaller
-        draw is a subset of a larger one. Asking for more rows than there are keeps all.
+        draw is a subset of a larger one. Rows of one question stay together. Asking for more rows than there are keeps
+        all.
 
         Args:
             train_rows: rows of "train" at most; None keeps all.
             dev_rows: rows of "dev" at most; None keeps all.
+            train_fraction: rows of "train" at most, as a share of all; the paper has 0.05, 0.10, ... 1.
             seed: of the draws.
 
         Raises:
-            InputError: a number of rows is below one, or the split is absent.
+            InputError: a number of rows is below one, the share is not above 0 and at most 1, both are given, or the
+                split is absent.
         """
+        if train_fraction is not None:
+            if train_rows is not None or not 0 < train_fraction <= 1:
+                both = " beside train_rows" if train_rows is not None else ""
+                raise InputError(f"train_fraction={train_fraction}{both}: give a share up to 1, or a number of rows")
+            train_rows = max(1, round(train_fraction * len(self.splits.get("train", ()))))
         splits = dict(self.splits)
         for stream, (split, rows) in enumerate((("train", train_rows), ("dev", dev_rows))):
             if rows is None:
@@ -231,9 +309,17 @@ class Task:
             if rows < 1:
                 raise InputError(f"{split}_rows={rows}: draw at least one row")
             data = splits[split]
-            classes = data["label"][:] if self.kind in ("classification", "multiple-choice") else None
-            splits[split] = data.select(draw_rows(classes, len(data), rows=rows, seed=(seed, stream)))
+            seeds = (seed, stream)
+            if self.unit != "row":
+                drawn = draw_questions(data[QUESTION][:], rows=rows, seed=seeds)
+            else:
+                drawn = draw_rows(self.classes(data), len(data), rows=rows, seed=seeds)
+            splits[split] = data.select(drawn)
         return replace(self, splits=splits)
+
+    def classes(self, rows: Dataset) -> list[int] | None:
+        """The class, or right choice, of each row of a split; None if the task has neither."""
+        return list(rows[LABEL][:]) if self.kind in ("classification", "multiple-choice") else None
 
     def with_file(self, path: str | Path, *, split: str = "test", separator: str = ";") -> Task:
         """The same task with labelled rows from a file as one of its splits; the columns are those of training.
@@ -244,8 +330,11 @@ class Task:
             separator: what stands between the labels of a row of a multi-label CSV or TSV file.
 
         Raises:
-            InputError: the file cannot be used, or has a label that this task does not know.
+            InputError: the file cannot be used, has a label that this task does not know, or rows of this task make up
+                questions, which a file of texts and labels does not have.
         """
+        if self.unit != "row":
+            raise InputError(f"task {self.name!r} scores questions of several rows: give its data with --data DIR")
         rows = read_labelled(
             path,
             text=self.text,
@@ -277,38 +366,9 @@ class _Description(BaseModel):
     label: str
     labels: tuple[str, ...]
     choices: tuple[str, ...] = ()
+    unit: Unit = "row"
     metrics: tuple[str, ...]
     main_metric: str
     max_length: int
-
-
-def _contradictions(task: Task) -> list[str]:
-    columns = column_names(texts=len(task.text), kind=task.kind)
-    chooses = task.kind == "multiple-choice"
-    checks = {
-        f"kind {task.kind!r} is not one of {', '.join(KINDS)}": task.kind in KINDS,
-        f"text names {len(task.text)} columns, not one or two": 1 <= len(task.text) <= len(TEXTS),
-        "classification needs two labels or more": task.kind != "classification" or len(task.labels) > 1,
-        "multi-label needs at least one label": task.kind != "multi-label" or bool(task.labels),
-        "multiple choice needs two choices or more, named by labels, and one text": not chooses
-        or (len(task.choices) == len(task.labels) > 1 and len(task.text) == 1),
-        f"choices {', '.join(task.choices)} are for multiple choice": chooses or not task.choices,
-        "subset_accuracy is of multi-label tasks": "subset_accuracy" not in task.metrics or task.kind == "multi-label",
-        "regression has no labels": task.kind != "regression" or not task.labels,
-        "two labels share a name": len(set(task.labels)) == len(task.labels),
-        f"metrics {', '.join(task.metrics) or 'none'}: valid are {', '.join(METRICS)}": (
-            bool(task.metrics) and set(task.metrics) <= set(METRICS)
-        ),
-        f"f1 is of two classes, not of {len(task.labels)}": "f1" not in task.metrics
-        or (len(task.labels) == 2 and task.kind == "classification"),
-        f"main_metric {task.main_metric!r} is neither one of the metrics nor {COMBINED!r}": (
-            task.main_metric in (*task.metrics, COMBINED)
-        ),
-        f"max_length {task.max_length} is not positive": task.max_length > 0,
-    }
-    wrong = [message for message, holds in checks.items() if not holds]
-    return wrong + [
-        f"split {name!r} has the columns {split.column_names}, not {columns}"
-        for name, split in task.splits.items()
-        if split.column_names != columns
-    ]
+    truncation: Truncation = "longest_first"
+    version: int = 1
