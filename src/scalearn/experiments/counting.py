@@ -31,6 +31,7 @@ from scalearn.sites import Placement, Shape, find_sites
 from scalearn.sources import BackboneReference, Source
 
 _ROBERTA = {"max_position_embeddings": 514, "type_vocab_size": 1}
+_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 
 KNOWN: Mapping[str, PreTrainedConfig] = MappingProxyType(
     {
@@ -38,9 +39,12 @@ KNOWN: Mapping[str, PreTrainedConfig] = MappingProxyType(
         MINILM: BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536),
         # config.json of google-bert/bert-base-uncased: the defaults of BertConfig
         "bert-base-uncased": BertConfig(),
-        # config.json of FacebookAI/roberta-base and FacebookAI/xlm-roberta-base
+        "bert-large-uncased": BertConfig(**_LARGE),
+        # config.json of FacebookAI/roberta-base and FacebookAI/xlm-roberta-base, and of the large ones
         "roberta-base": RobertaConfig(vocab_size=50265, **_ROBERTA),
+        "roberta-large": RobertaConfig(vocab_size=50265, **_ROBERTA, **_LARGE),
         "xlm-roberta-base": XLMRobertaConfig(vocab_size=250002, **_ROBERTA),
+        "xlm-roberta-large": XLMRobertaConfig(vocab_size=250002, **_ROBERTA, **_LARGE),
     }
 )
 """Backbones that are counted without network; what is not given is the class's default."""
@@ -54,6 +58,8 @@ class Skeleton:
     shape: Shape
     parameters: int
     """Of the whole backbone but its pooler, which no head here reads."""
+    embeddings: int
+    """Those of them that are looked up, not multiplied with."""
 
 
 def skeleton(backbone: str = MINILM) -> Skeleton:
@@ -81,7 +87,13 @@ def skeleton(backbone: str = MINILM) -> Skeleton:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     find_sites(model)  # an architecture without sites can carry no method
-    return Skeleton(name=backbone, shape=Shape.of(model), parameters=sum(p.numel() for p in model.parameters()))
+    tables = (module for module in model.modules() if isinstance(module, nn.Embedding))
+    return Skeleton(
+        name=backbone,
+        shape=Shape.of(model),
+        parameters=sum(p.numel() for p in model.parameters()),
+        embeddings=sum(p.numel() for table in tables for p in table.parameters()),
+    )
 
 
 def count(
