@@ -365,7 +365,12 @@ def test_the_published_few_shot_recipe(name: str, protocol: Any) -> None:
     recipe = recipe_for(REGISTRY[name].method, protocol)
     assert recipe.steps is recipe.evaluate_every is None
     changes = {"steps": 1000, "patience": 20, "select": "metric"}
-    assert few_shot_recipe(recipe).model_dump() == recipe.model_dump() | changes
+    few = few_shot_recipe(recipe)
+    assert few.model_dump() == recipe.model_dump() | changes
+    assert changed(few, {"epochs": 2}).steps is None, "or the epochs that were asked for would do nothing"
+    assert changed(few, {"steps": 5}).steps == 5
+    with pytest.raises(InputError, match="epochs 2 and steps 5 exclude one another"):
+        changed(few, {"epochs": 2, "steps": 5})
 
 
 @pytest.mark.parametrize(

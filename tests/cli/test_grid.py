@@ -57,6 +57,19 @@ def test_run_again_and_report(recipe: Path, tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "runs/small/report.md").is_file()
 
 
+def test_what_cannot_run_is_refused_before_anything_is_made(recipe: Path, tmp_path: Path) -> None:
+    for words, message in (
+        ((recipe, "--device", "gpu"), "--device gpu: give cpu"),
+        (
+            (Path("recipes/humset-single-mini.yaml"),),
+            "disaster-pillars_1d, .*: not on the Hub, give a folder with --data",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            call("run", *words, "--out", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
 def test_failures_are_in_the_exit_code_and_the_report(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,3 +120,16 @@ def test_a_share_of_train(call, data: Path, tiny_backbone: str, tmp_path: Path) 
 def test_draws_that_make_no_sense(call, data: Path, tmp_path: Path, given: tuple[object, ...], message: str) -> None:
     code, _, err = call("train", "cb", "--data", data, *given, "--out", tmp_path / "out")
     assert code == 2 and message in err and not (tmp_path / "out").exists()
+
+
+def test_a_protocol_without_few_shot_is_refused(call, data: Path, tmp_path: Path) -> None:
+    code, _, err = call("train", "cb", "--data", data, "--few-shot-protocol", "paper", "--out", tmp_path / "out")
+    assert code == 2 and "--few-shot-protocol paper is of --few-shot K" in err
+
+
+def test_a_folder_that_is_not_there_or_not_readable(call, data: Path, tmp_path: Path) -> None:
+    code, _, err = call("tasks", "--data", tmp_path / "nowhere")
+    assert code == 2 and "nowhere is no folder" in err
+    (data / "super_glue" / "cb" / "validation-00000-of-00001.parquet").write_bytes(b"PAR1")
+    code, out, _ = call("tasks", "--data", data)
+    assert code == 0 and any(line.startswith("cb ") and "unreadable: " in line for line in out.splitlines())

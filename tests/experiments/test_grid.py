@@ -1,6 +1,7 @@
 """A whole grid on the tiny backbone, and what happens when it is stopped, changed, or something fails."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from scalearn.errors import InputError
 from scalearn.experiments import grid
 from scalearn.experiments.expansion import plan_of
 from scalearn.experiments.grid import Runner, Step, run_grid
 from scalearn.experiments.outcome import Failure, Outcome, read_failure
 from scalearn.experiments.plan import Plan
 from scalearn.experiments.recipe_file import experiment_from
+from scalearn.experiments.report import write_report
+from scalearn.experiments.results import Results, only_one, open_folder
 from scalearn.sources import Source
 from scalearn.tasks import declared
 
@@ -175,6 +179,59 @@ def test_other_data_are_another_run(small: Callable[..., Plan], run: Run, traini
         ("scalearn", "cola"): False,
     }
     assert len(trainings) == 4 + 3
+
+
+def test_what_is_done_stays_until_there_is_better(
+    small: Callable[..., Plan], run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Other data, and Ctrl-C in the middle: the results of the first call are still there, and said to be mixed."""
+    plan = small(methods=["head", "adapter"], sources=None)
+    runs = open_folder(tmp_path / "out", plan.asked)
+    done = [step.result for step in run(plan, folder=runs)]
+    for name in ("rte", "cola"):
+        write_task(tmp_path / "other", name, rows=90)
+    original, calls = grid.train, []
+
+    def stops(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(grid, "train", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, data=tmp_path / "other", folder=runs)
+    found = Results.read(tmp_path / "out")
+    kept = [found.outcomes[spec.id] for spec in plan.runs]
+    assert kept[1:] == done[1:] and kept[0] != done[0]
+    assert found.mixed == ("finished runs on rte saw different data",)
+    report = write_report(tmp_path / "out") and (tmp_path / "out" / "report.md").read_text()
+    assert "**Take care**: finished runs on rte saw different data" in report
+    assert "(**not the published data**: 90 of train for 2,490, 30 of validation for 277 rows)" in report
+
+
+def test_a_source_without_its_folder_is_made_again(
+    small: Callable[..., Plan], run: Run, trainings: list[str], tmp_path: Path
+) -> None:
+    plan = small(methods=["scalearn"])
+    (source, *_) = (step.result for step in run(plan) if step.run.method.name == "adapter")
+    assert isinstance(source, Outcome)
+    shutil.rmtree(tmp_path / "runs" / source.model)
+    again = run(plan)
+    assert [step.found for step in again].count(False) == 1
+    assert all(isinstance(step.result, Outcome) for step in again)
+    assert len(trainings) == 4 + 1
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with (
+        only_one(tmp_path / "runs"),
+        pytest.raises(InputError, match="another `scalearn run` is at work"),
+        only_one(tmp_path / "runs"),
+    ):
+        pass
+    with only_one(tmp_path / "runs"):
+        pass
 
 
 def test_a_failing_run_stops_no_other(

@@ -205,6 +205,14 @@ def test_all_published_backbones_are_counted_offline() -> None:
     assert all(small < large for small, large in pairwise(costs))
 
 
+def test_a_few_shot_row_of_record_is_a_query() -> None:
+    size = size_of("record")
+    for protocol, dev in (("true", 4 * size.rows_an_example), ("paper", 5_000)):
+        counted = Draw(k=4, protocol=protocol).counted(size)
+        assert (counted.train, counted.dev) == (4 * size.rows_an_example, dev)
+    assert size.rows_an_example > 1 == size_of("rte").rows_an_example
+
+
 def test_a_sum() -> None:
     found = plan(methods=["head"], seeds=2)
     assert total(found.runs).steps == sum(cost_of(run).steps for run in found.runs) == 2 * 30 * (71 + 241)

@@ -72,6 +72,11 @@ def test_all_faults_at_once() -> None:
         ({"seeds": {"default": 1, "mrpc": 2}}, "seeds name mrpc"),
         ({"seeds": {"rte": 1}}, "seeds by task need a default"),
         ({"tasks": ["rte", "glue/rte"]}, "tasks: rte given twice"),
+        ({"tasks": "rte"}, r"tasks: give a list, \[rte\]"),
+        ({"rows": {"train_fraction": [0.5, 0.5]}}, "rows.train_fraction: 0.5 given twice"),
+        ({"probe": {"together": [1, 1]}, "sources": {"tasks": ["rte"]}}, "probe.together: 1 given twice"),
+        ({"methods": [{"name": "adapter", "options": {"stage": "single"}}]}, "stage is no option"),
+        ({"methods": ["scalearn"], "sources": {"tasks": ["my-own"]}}, "there is no task 'my-own'"),
         ({"methods": ["adapter", "adapter"]}, "methods: adapter given twice"),
         ({"methods": ["scalearn"], "sources": {"own": False}}, "neither tasks nor a shelf"),
         (
@@ -96,6 +101,13 @@ def test_short_forms_mean_the_long_ones() -> None:
     assert short.methods[0].shown == "adapter"
     labelled = asked(methods=[{"name": "adapter", "options": {"reduction_factor": 8}}])
     assert labelled.methods[0].shown == "adapter, reduction_factor 8"
+
+
+def test_sources_of_a_shelf_have_names_of_their_own() -> None:
+    sources = asked(methods=["scalearn"], sources={"shelf": "shelf", "tasks": ["my-own", "glue/rte"]}).sources
+    assert sources is not None and sources.tasks == ("my-own", "glue/rte")
+    sources = asked(methods=["scalearn"], sources={"tasks": ["glue/cola"]}).sources
+    assert sources is not None and sources.tasks == ("cola",)
 
 
 def test_seeds_by_task() -> None:

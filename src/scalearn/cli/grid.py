@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scalearn.cli import options as o
+from scalearn.errors import InputError
 
 if TYPE_CHECKING:
     from scalearn.experiments.grid import Step
@@ -79,18 +80,25 @@ def run(
     from scalearn.experiments.outcome import Failure
     from scalearn.experiments.recipe_file import read_recipe
     from scalearn.experiments.report import write_report
-    from scalearn.experiments.results import open_folder
+    from scalearn.experiments.results import only_one, open_folder
+    from scalearn.tasks import only_in_folders
 
     planned = plan_of(read_recipe(recipe))
+    away = [task for task in planned.asked.tasks if data is None and only_in_folders(task)]
+    if away:
+        raise InputError(f"{', '.join(away)}: not on the Hub, give a folder with --data (`scalearn tasks` lists them)")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"--device {device}: give cpu{', or cuda' if torch.cuda.is_available() else ''}")
     folder = out or Path("runs") / planned.asked.name
     kept = open_folder(folder, planned.asked, kept=keep)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    runner = Runner(kept, data=data, device=device, progress=not quiet)
+    runner = Runner(kept, data=data, device=device, progress=not quiet, loaded=o.note_other_rows)
     failed = 0
     try:
-        for step in run_grid(planned, runner, folder=kept):
-            failed += isinstance(step.result, Failure)
-            _console.print(escape(line(step)), soft_wrap=True)
+        with only_one(kept):
+            for step in run_grid(planned, runner, folder=kept):
+                failed += isinstance(step.result, Failure)
+                _console.print(escape(line(step)), soft_wrap=True)
     except KeyboardInterrupt:
         _console.print(
             f"\nstopped: the same command goes on; scalearn report {escape(str(folder))} shows what there is"

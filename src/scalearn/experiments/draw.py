@@ -60,8 +60,8 @@ class Draw(Frozen):
     def counted(self, size: Size) -> Size:
         """The size of a task with the rows of this draw."""
         if self.k is not None:
-            dev = self.k if self.protocol == "true" else min(size.dev, DEV_CAP)
-            size = replace(size, train=self.k, dev=dev)
+            rows = self.k * size.rows_an_example
+            size = replace(size, train=rows, dev=rows if self.protocol == "true" else min(size.dev, DEV_CAP))
         share = size.train if self.train_fraction is None else max(1, round(self.train_fraction * size.train))
         return replace(
             size,

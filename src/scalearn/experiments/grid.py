@@ -16,18 +16,19 @@ from pathlib import Path
 
 import torch
 
+from scalearn.atomic import writable
 from scalearn.backbones import load_backbone
 from scalearn.errors import InputError
 from scalearn.experiments.cost import cost_of
 from scalearn.experiments.draw import Draw
 from scalearn.experiments.kept import key_of, place_of
-from scalearn.experiments.outcome import Failure, Outcome, keep_failure, keep_outcome, read_outcome, result_path
+from scalearn.experiments.outcome import Failure, Outcome, keep_failure, keep_outcome, read_outcome
 from scalearn.experiments.plan import Plan, RunSpec, ShelfSource
 from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe, Recipe
 from scalearn.model import TransferModel
 from scalearn.sources import Shelf, Source
-from scalearn.tasks import Task, load_task
+from scalearn.tasks import Task, load_task, unpublished_rows
 from scalearn.training import train, train_joint
 
 
@@ -39,13 +40,25 @@ class Runner:
         data: a folder laid out like the Hub's parquet repositories; None reads from the Hub.
         device: that computes, ``cpu`` or ``cuda``.
         progress: show a bar for each run.
+        loaded: told of every task once, with all its rows.
     """
 
-    def __init__(self, folder: Path, *, data: Path | None = None, device: str = "cpu", progress: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        data: Path | None = None,
+        device: str = "cpu",
+        progress: bool = True,
+        loaded: Callable[[Task], None] = lambda _: None,
+    ) -> None:
         self.folder = folder
         self.device = torch.device(device)
         self.progress = progress
-        self._load_task = cache(lambda name: load_task(name, data=data))
+        self._data = data
+        self._told = loaded
+        self._done: dict[str, Outcome] = {}
+        self._load_task = cache(self._load)
         self._drawn = cache(self._draw)
         self._fingerprint = cache(lambda backbone: load_backbone(backbone).fingerprint)
         self._shelf = cache(Shelf)
@@ -69,12 +82,14 @@ class Runner:
             device=self.device,
         )
         key |= {"device": self.device.type, "run": run.describe()}
-        if (kept := read_outcome(self.folder, run, key=key)) is not None:
+        kept = read_outcome(self.folder, run, key=key)
+        if kept is not None and (self.folder / kept.model).is_dir():
+            self._done[run.id] = kept
             return kept, True
-        result_path(self.folder, run).unlink(missing_ok=True)  # of something else
         place = place_of(self.folder, key).with_suffix("")
         outcome = self._train(run, tasks, Shelf(sources) if sources else None, place)
         keep_outcome(self.folder, run, outcome, key=key)
+        self._done[run.id] = outcome
         return outcome, False
 
     def _train(self, run: RunSpec, tasks: tuple[Task, ...], sources: Shelf | None, place: Path) -> Outcome:
@@ -99,6 +114,7 @@ class Runner:
             shutil.rmtree(place)
         return Outcome(
             rows={task.name: {split: len(rows) for split, rows in task.splits.items()} for task in tasks},
+            unpublished={name: other for name in run.tasks if (other := self._unpublished(name))},
             metrics=metrics,
             main={task.name: task.main_metric for task in tasks},
             parameters=parameters,
@@ -110,10 +126,18 @@ class Runner:
     def _source(self, source: RunSpec | ShelfSource) -> Source:
         if isinstance(source, ShelfSource):
             return self._shelf(source.shelf)[source.name]
-        outcome = read_outcome(self.folder, source)
+        outcome = self._done.get(source.id)  # not what an earlier call left: that may be of other data
         if outcome is None:
             raise InputError(f"the source {source} has no result: it failed, or is not done yet")
         return self._made(self.folder / outcome.model)
+
+    def _load(self, name: str) -> Task:
+        task = load_task(name, data=self._data)
+        self._told(task)
+        return task
+
+    def _unpublished(self, name: str) -> dict[str, list[int]]:
+        return {split: list(counts) for split, counts in unpublished_rows(self._load_task(name)).items()}
 
     def _rows(self, name: str, draw: Draw, seed: int) -> tuple[Task, str]:
         return self._drawn(name, draw, seed if draw.by_seed else 0)
@@ -145,6 +169,9 @@ def run_grid(plan: Plan, do: Callable[[RunSpec], tuple[Outcome, bool]], *, folde
         plan: of an experiment.
         do: a `Runner`.
         folder: where failures are recorded.
+
+    Raises:
+        InputError: a failure cannot be recorded, for instance because the disk is full.
     """
     operations = [cost_of(run).operations for run in plan.runs]
     spent, done = 0.0, 0.0
@@ -155,7 +182,8 @@ def run_grid(plan: Plan, do: Callable[[RunSpec], tuple[Outcome, bool]], *, folde
             result, found = do(run)
         except Exception as error:
             result, found = Failure(error=_one_line(error), traceback=traceback.format_exc()), False
-            keep_failure(folder, run, result)
+            with writable(folder):
+                keep_failure(folder, run, result)
         if isinstance(result, Outcome) and not found:
             spent += time.perf_counter() - started
             done += operations[position - 1]

@@ -18,6 +18,7 @@ from scalearn.experiments.plan import Plan
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.recipe_file import read_recipe
 from scalearn.methods import Probing
+from scalearn.tasks import only_in_folders
 
 _OURS = re.compile(r"# (scalearn run |.* = [\d,]+ runs$|at most .*\(scalearn plan .*\)$)")
 _SMALL = 0.5
@@ -28,8 +29,9 @@ def head_of(plan: Plan, path: Path) -> str:
     """The lines for a recipe in a file, each with its line end."""
     name = f"{path.resolve().parent.name}/{path.name}"
     cost = total(plan.runs)
+    data = " --data DIR" if any(only_in_folders(task) for task in plan.asked.tasks) else ""
     lines = (
-        f"scalearn run {name}",
+        f"scalearn run {name}{data}",
         f"{expansion(plan)} = {cost.runs:,} runs",
         f"at most {cost.steps:,} training steps, {amount(cost)} (scalearn plan {name})",
     )

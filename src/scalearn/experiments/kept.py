@@ -57,12 +57,18 @@ def place_of(folder: Path, key: Mapping[str, Any]) -> Path:
 
 def read_run(path: Path, *, key: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """The run that was kept here; None if there is none, it was cut short, or it has another key than the one given."""
+    found, run = read_kept(path)
+    return run if run and key in (None, found) else None
+
+
+def read_kept(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run's key, and the run that was kept here; both empty if there is none, or it was cut short."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        run, found = kept["run"], kept["key"]
+        found, run = kept["key"], kept["run"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return run if isinstance(run, dict) and key in (None, found) else None
+        return {}, {}
+    return (found, run) if isinstance(found, dict) and isinstance(run, dict) else ({}, {})
 
 
 def keep_run(path: Path, key: Mapping[str, Any], run: Mapping[str, Any]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scalearn.atomic import write_text
-from scalearn.experiments.kept import keep_run, read_run
+from scalearn.experiments.kept import keep_run, read_kept, read_run
 from scalearn.experiments.plan import RunSpec
 
 
@@ -19,6 +19,8 @@ class Outcome:
 
     rows: Mapping[str, Mapping[str, int]]
     """Task to split to number of rows."""
+    unpublished: Mapping[str, Mapping[str, list[int]]] = field(default_factory=dict)
+    """Task to published split to its number of rows, here and as published, where they differ."""
     metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
     """Task to split to scores of the best checkpoint, each metric with its bootstrap standard error."""
     main: Mapping[str, str]
@@ -63,6 +65,11 @@ def read_outcome(folder: Path, run: RunSpec, *, key: Mapping[str, Any] | None = 
         return None if kept is None else Outcome(**kept)
     except TypeError:
         return None
+
+
+def read_key(folder: Path, run: RunSpec) -> Mapping[str, Any]:
+    """What made the kept result of a run this result; empty if there is none."""
+    return read_kept(result_path(folder, run))[0]
 
 
 def keep_outcome(folder: Path, run: RunSpec, outcome: Outcome, *, key: Mapping[str, Any]) -> None:

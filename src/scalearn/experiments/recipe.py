@@ -48,6 +48,8 @@ class MethodChoice(Frozen):
     def _known(self) -> MethodChoice:
         if self.name == "probing":
             raise ValueError("probing takes its coefficients from a grid: give the section 'probe' instead")
+        if "stage" in self.options:
+            raise ValueError("stage is no option: a method has one")
         _ = self.method
         return self
 
@@ -78,7 +80,7 @@ class Rows(Frozen):
 class Sources(Frozen):
     """What transfer methods combine: a source for each task but the target, and the target's own as the last one."""
 
-    tasks: tuple[TaskName, ...] = ()
+    tasks: tuple[str, ...] = ()
     """Their tasks, in order; of a shelf the names of its sources, by default all."""
     shelf: str | None = None
     """A folder of sources, or builtin; None trains them as a part of the experiment, once, with seed 0."""
@@ -90,6 +92,13 @@ class Sources(Frozen):
     """Numbers of sources, each of them a point: the first of those in order, the own one among them as the last."""
     changes: Changes | None = None
     """Hyper-parameters that replace the protocol's when sources are trained; None takes the experiment's `changes`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("shelf") or not isinstance(given.get("tasks"), list | tuple):
+            return given
+        return {**given, "tasks": [canonical(str(task)) for task in given["tasks"]]}
 
     @field_validator("method")
     @classmethod
@@ -221,8 +230,11 @@ def _contradictions(asked: Experiment) -> Iterator[str]:
         lists["sources.tasks"], lists["sources.counts"] = asked.sources.tasks, asked.sources.counts
         if not asked.sources.shelf and len(asked.sources.tasks) < 1:
             yield "sources name neither tasks nor a shelf: give tasks to train them on, or shelf: builtin"
+    lists["rows.train_fraction"] = rows.train_fraction
     if few is not None:
         lists["few_shot.k"] = few.k
+    if asked.probe is not None:
+        lists["probe.together"] = asked.probe.together
     for name, values in lists.items():
         if twice := sorted({str(value) for value in values if values.count(value) > 1}):
             yield f"{name}: {', '.join(twice)} given twice; give each once (methods differ by their labels)"

@@ -26,7 +26,9 @@ def read_recipe(path: str | Path) -> Experiment:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}): give a recipe, for instance recipes/first.yaml") from error
+        raise InputError(
+            f"{path} cannot be read ({error}): give a recipe, for instance recipes/glue-transfer-mini.yaml"
+        ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}; mend that line") from error
     return experiment_from(given, where=str(path))
@@ -71,5 +73,7 @@ def _fault(fault: ErrorDetails) -> str:
         return f"{where} is not known{hint} (valid are {', '.join(section.model_fields)})"
     if fault["type"] == "value_error":
         return f"{where}: {fault['ctx']['error']}" if where else str(fault["ctx"]["error"])
+    if fault["type"] == "tuple_type":
+        return f"{where}: give a list, [{fault['input']}]"
     given = "" if fault["type"] == "missing" else f", given {fault['input']!r:.60}"
     return f"{where}: {fault['msg']}{given}"

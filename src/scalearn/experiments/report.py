@@ -166,7 +166,7 @@ def _rows_seen(found: Results) -> str:
             if task in outcome.rows
         }
         if seen:
-            lines.append(f"- {task}: {'; '.join(seen)}")
+            lines.append(f"- {task}: {'; '.join(seen)}{_unlike_published(found, task)}")
     caps = {"train": asked.rows.train, "dev": asked.rows.dev, "test": asked.rows.test}
     capped = ", ".join(f"{cap:,} {split}" for split, cap in caps.items() if cap)
     notes = [f"Capped at {capped} rows."] if capped else []
@@ -174,9 +174,16 @@ def _rows_seen(found: Results) -> str:
     return "\n".join(["## Rows", "", *([" ".join(notes), ""] if notes else []), *lines, ""]) if lines else ""
 
 
+def _unlike_published(found: Results, task: str) -> str:
+    """Where the data given is not the published one, and scores compare with no published ones."""
+    others = [own for outcome in found.outcomes.values() if (own := outcome.unpublished.get(task))]
+    counts = [f"{here:,} of {split} for {there:,}" for split, (here, there) in others[0].items()] if others else []
+    return f" (**not the published data**: {', '.join(counts)} rows)" if counts else ""
+
+
 def _unfinished(found: Results) -> str:
     failed = [f"- {run}: {found.failures[run.id].error}" for run in found.plan.runs if run.id in found.failures]
-    parts = []
+    parts = [f"**Take care**: {sentence}; do not compare them.\n" for sentence in found.mixed]
     if failed:
         parts += ["## Failed runs", "", *failed, ""]
     if found.open:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scalearn.atomic import write_text
+from filelock import FileLock, Timeout
+
+from scalearn.atomic import writable, write_text
 from scalearn.errors import InputError
 from scalearn.experiments.expansion import plan_of
-from scalearn.experiments.outcome import Failure, Outcome, read_failure, read_outcome
+from scalearn.experiments.outcome import Failure, Outcome, read_failure, read_key, read_outcome
 from scalearn.experiments.plan import Cell, Plan, RunSpec
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.recipe_file import experiment_from
@@ -46,6 +50,23 @@ def open_folder(folder: Path, asked: Experiment, *, kept: Path | None = None) ->
     return runs
 
 
+@contextmanager
+def only_one(runs: Path) -> Iterator[None]:
+    """Keeps others from a folder of runs: two would train the same run into one place.
+
+    Raises:
+        InputError: another process is at work there.
+    """
+    with writable(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(runs / ".lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise InputError(f"another `scalearn run` is at work in {runs}: wait for it, or give another --out") from error
+
+
 def read_folder(folder: Path) -> tuple[Experiment, Path]:
     """The recipe of an experiment's folder, and where its runs are kept.
 
@@ -68,6 +89,9 @@ class Results:
     outcomes: Mapping[str, Outcome]
     """By `RunSpec.id`."""
     failures: Mapping[str, Failure]
+    """Of the last call; beside an outcome where an earlier call gave one."""
+    mixed: tuple[str, ...]
+    """What makes finished runs unlike one another that ought not to: sentences."""
 
     @classmethod
     def read(cls, folder: Path) -> Results:
@@ -79,12 +103,9 @@ class Results:
         asked, runs = read_folder(folder)
         plan = plan_of(asked)
         outcomes = {run.id: outcome for run in plan.runs if (outcome := read_outcome(runs, run)) is not None}
-        failures = {
-            run.id: failure
-            for run in plan.runs
-            if run.id not in outcomes and (failure := read_failure(runs, run)) is not None
-        }
-        return cls(plan=plan, outcomes=outcomes, failures=failures)
+        failures = {run.id: failure for run in plan.runs if (failure := read_failure(runs, run)) is not None}
+        keys = {run: read_key(runs, run) for run in plan.runs if run.id in outcomes}
+        return cls(plan=plan, outcomes=outcomes, failures=failures, mixed=tuple(_mixed(keys)))
 
     @property
     def open(self) -> tuple[RunSpec, ...]:
@@ -95,3 +116,17 @@ class Results:
         """The outcomes on a task, one for each seed."""
         found = (self.outcomes.get(cell.run.id) for cell in cells if task in cell.run.tasks)
         return [outcome for outcome in found if outcome is not None]
+
+
+def _mixed(keys: Mapping[RunSpec, Mapping[str, Any]]) -> Iterator[str]:
+    for name in ("version", "device", "precision"):
+        found = sorted({str(key.get(name)) for key in keys.values()})
+        if len(found) > 1:
+            yield f"finished runs are of more than one {name} ({', '.join(found)})"
+    seen: dict[tuple[Any, ...], set[str]] = {}
+    for run, key in keys.items():
+        rows = run.tasks, run.draw, run.seed if run.draw.by_seed else 0
+        seen.setdefault(rows, set()).add(str(key.get("task")))
+    tasks = sorted({task for (tasks, *_), prints in seen.items() if len(prints) > 1 for task in tasks})
+    if tasks:
+        yield f"finished runs on {', '.join(tasks)} saw different data"

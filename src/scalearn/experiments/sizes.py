@@ -25,6 +25,8 @@ class Size:
     dev: int
     test: int
     """Rows of all test splits."""
+    rows_an_example: int = 1
+    """Rows that few-shot counts as one: those of a query."""
     tokens: int
     """The most that a row has: of a multiple choice, with all choices."""
 
@@ -57,5 +59,6 @@ def size_of(task: str) -> Size:
         train=rows["train"] - (0 if declaration.dev else dev),
         dev=dev,
         test=sum(rows[theirs] for _, theirs in declaration.tests),
+        rows_an_example=_ROWS_A_QUERY.get(declaration.name, 1),
         tokens=declaration.max_length * max(1, len(declaration.choices)),
     )

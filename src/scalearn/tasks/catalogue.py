@@ -54,6 +54,11 @@ def load_task(name: str, *, data: str | Path | None = None) -> Task:
     return load_from_suite(suite, declaration, data=None if data is None else Path(data))
 
 
+def only_in_folders(name: str) -> bool:
+    """Whether a task can be read from a folder only: it is neither on the Hub nor shipped."""
+    return name != POLICY_CLAIMS and _find(name)[0].repository is None
+
+
 def published_rows(task: Task) -> dict[str, int]:
     """Rows of each published split that a whole task holds, by the suite's name of the split; of picks, questions.
 

@@ -52,22 +52,8 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelSets:
-    """The answers to N rows of any number of L labels, beside what is right."""
-
-    labels: NDArray[Any]
-    """(N, L) of 0 and 1."""
-    given: NDArray[Any]
-    """(N, L) predictions."""
-
-    @property
-    def size(self) -> int:
-        """How many are drawn for a resample."""
-        return len(self.labels)
-
-    def scores(self, metrics: Sequence[str]) -> dict[str, float]:
-        """Metrics by name."""
-        return {name: METRICS[name](self.labels, self.given) for name in metrics}
+class LabelSets(Answers):
+    """The answers to N rows of any number of L labels: both fields are (N, L) of 0 and 1."""
 
     def resampled(self, metrics: Sequence[str], draws: Draws) -> Iterator[dict[str, float]]:
         """The scores of each draw, from counts: scikit-learn would take minutes for a large test split."""
@@ -84,13 +70,9 @@ class LabelSets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswersToQuestions:
-    """The answers to N rows that make up Q questions, beside what is right."""
+class AnswersToQuestions(Answers):
+    """The answers to N rows that make up Q questions."""
 
-    labels: NDArray[Any]
-    """(N,)."""
-    given: NDArray[Any]
-    """(N,) predictions."""
     questions: NDArray[np.int64]
     """(N,) the question of each row."""
 
@@ -150,7 +132,7 @@ class Picks:
         return (Picks(worths=self.worths[drawn]).scores(metrics) for drawn in draws)
 
 
-Outcome = Answers | LabelSets | AnswersToQuestions | Picks
+Outcome = Answers | Picks
 
 
 def with_mean(scores: Mapping[str, float], main_metric: str) -> dict[str, float]:
