@@ -223,6 +223,18 @@ def test_a_source_without_its_folder_is_made_again(
     assert len(trainings) == 4 + 1
 
 
+def test_a_full_disk_ends_the_grid_in_one_line(
+    small: Callable[..., Plan], run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(grid, "keep_outcome", full)
+    monkeypatch.setattr(grid, "keep_failure", full)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
+        run(small(methods=["head"], sources=None))
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with (
         only_one(tmp_path / "runs"),
