@@ -14,6 +14,7 @@ from scalearn.backbones import load_backbone
 from scalearn.errors import InputError
 from scalearn.similarity import can_embed, embed_task, mean_embedding, similarity
 from scalearn.tasks import Task
+from scalearn.tasks.splits import Unit, make_split
 
 COOKING = ["Chop the onions.", "Bake the bread for an hour, then let it cool down on a rack.", "Season the soup."]
 SPACE = ["The rocket left the pad.", "A probe reached Jupiter."]
@@ -94,3 +95,22 @@ def test_at_most_so_many_rows_are_embedded_always_the_same_ones(task: Task) -> N
 def test_a_task_without_rows_is_refused(pair_task: Task) -> None:
     with pytest.raises(InputError, match="no train split"):
         embed_task(pair_task)
+
+
+@pytest.mark.parametrize("unit", ["question", "pick"])
+def test_numbers_of_questions_are_no_texts(unit: Unit) -> None:
+    worths = [[1.0, 0.0], [0.0, 0.0]] if unit == "pick" else None
+    rows = make_split([SPACE, ["a", "b"]], [0, 1], labels=("no", "yes"), questions=[0, 0], worths=worths)
+    task = Task(
+        name="asked",
+        kind="classification",
+        unit=unit,
+        text=("passage", "question"),
+        label="label",
+        labels=("no", "yes"),
+        metrics=("exact_match",),
+        main_metric="exact_match",
+        splits={"train": rows},
+    )
+    joined = [f"{SPACE[0]} a", f"{SPACE[1]} b"]
+    assert embed_task(task) == pytest.approx(mean_embedding(joined).tolist(), abs=1e-5)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scalearn.backbones import MINILM, MINILM_PACKAGE, Backbone, load_backbone
 from scalearn.encoding import encode
 from scalearn.tasks import Task
+from scalearn.tokens import TEXT_COLUMNS
 
 ROWS = 2000
 """At most so many rows of a data set are embedded, drawn with seed 0."""
@@ -43,7 +44,7 @@ def embed_task(task: Task, *, rows: int = ROWS) -> list[float]:
         InputError: the task has no training rows, or the encoder cannot be loaded.
     """
     drawn = task.take(train_rows=rows, seed=0).splits["train"]
-    columns = [drawn[column][:] for column in drawn.column_names if column != "label"]
+    columns = [drawn[column][:] for column in TEXT_COLUMNS if column in drawn.column_names]
     rows_of_parts = zip(*columns, strict=True)
     joined = [" ".join(part if isinstance(part, str) else " ".join(part) for part in row) for row in rows_of_parts]
     return [round(float(value), 6) for value in mean_embedding(joined)]

@@ -308,7 +308,7 @@ def evaluated(result: TrainResult) -> list[float]:
         ({"steps": 10, "evaluate_every": 3}, [3, 6, 9, 10]),
         ({"steps": 2, "evaluate_every": 3}, [2]),
         ({"epochs": 2, "evaluate_every": 3}, [3, 6, 8]),
-        ({"epochs": 1, "steps": 6, "evaluate_every": 6}, [6]),
+        ({"steps": 6, "evaluate_every": 6}, [6]),
     ],
 )
 def test_so_many_steps_instead_of_epochs(fresh: Fresh, changes: dict[str, int], steps: list[int]) -> None:
@@ -454,7 +454,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(
     assert names(tmp_path) == ["out"]
 
 
-BY_STEPS = changed(RECIPE, {"steps": 14, "evaluate_every": 3, "epochs": 1, "patience": 9})
+BY_STEPS = changed(changed(RECIPE, {"epochs": 1}), {"steps": 14, "evaluate_every": 3, "patience": 9})
 
 
 @pytest.fixture(scope="module")
