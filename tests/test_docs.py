@@ -66,7 +66,7 @@ def test_the_pages_own_test_passes(entry: Entry) -> None:
     tests = [value for name, value in found.items() if name.startswith("test_")]
     assert tests
     for test in tests:
-        test()  # type: ignore[operator]
+        test()
 
 
 def test_it_trains_two_steps_and_comes_back(entry: Entry, task: Task, tiny_backbone: str, tmp_path: Path) -> None:

@@ -68,10 +68,10 @@ def test_a_task_computes_with_its_own_adapter(build: Callable[..., JointModel]) 
     """Silencing one task's adapters changes that task and no other."""
     model = build(AdapterJoint(per_task=True))
     for delta in model.deltas:
-        nn.init.normal_(delta.deltas["task scale"].up.weight)  # type: ignore[union-attr, index, arg-type]
+        nn.init.normal_(delta.deltas["task scale"].up.weight)
     before = {name: scores(model, name) for name in model.tasks}
     for delta in model.deltas:
-        nn.init.zeros_(delta.deltas["task scale"].up.weight)  # type: ignore[union-attr, index, arg-type]
+        nn.init.zeros_(delta.deltas["task scale"].up.weight)
     changed = [name for name in model.tasks if not torch.equal(scores(model, name), before[name])]
     assert changed == ["scale"]
 

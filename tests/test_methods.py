@@ -26,7 +26,6 @@ from scalearn.methods import (
     method_from_name,
     recipe_for,
 )
-from scalearn.methods.registry import few_shot_recipe
 from scalearn.model import TransferModel
 from scalearn.sites import Shape
 from scalearn.sources import BackboneReference, Source
@@ -365,7 +364,7 @@ def test_the_published_few_shot_recipe(name: str, protocol: Any) -> None:
     recipe = recipe_for(REGISTRY[name].method, protocol)
     assert recipe.steps is recipe.evaluate_every is None
     changes = {"steps": 1000, "patience": 20, "select": "metric"}
-    few = few_shot_recipe(recipe)
+    few = recipe_for(REGISTRY[name].method, protocol, few_shot=True)
     assert few.model_dump() == recipe.model_dump() | changes
     assert changed(few, {"epochs": 2}).steps is None, "or the epochs that were asked for would do nothing"
     assert changed(few, {"steps": 5}).steps == 5

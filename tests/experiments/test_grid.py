@@ -126,7 +126,7 @@ def test_sources_are_trained_once_and_own_is_last(
             other = "cola" if step.run.tasks == ("rte",) else "rte"
             assert [source["name"] for source in saved["sources"]] == [other, *step.run.tasks]
             needed = [r for r in steps if r.run.id in {need.id for need in step.run.needs}]
-            digests = {Source.load(tmp_path / "runs" / r.result.model).sha256 for r in needed}  # type: ignore[union-attr]
+            digests = {Source.load(tmp_path / "runs" / r.result.model).sha256 for r in needed}
             key = json.loads((tmp_path / "runs" / f"{step.run.id}.json").read_text())["key"]
             assert set(key["sources"]) == digests
 

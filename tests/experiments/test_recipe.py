@@ -7,8 +7,8 @@ import pytest
 
 from scalearn.errors import InputError
 from scalearn.experiments.expansion import plan_of
-from scalearn.experiments.head import has_current_head, head_of, update_head
 from scalearn.experiments.recipe import Experiment
+from scalearn.experiments.recipe_comment import has_current_head, head_of, update_head
 from scalearn.experiments.recipe_file import experiment_from, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))

@@ -14,6 +14,7 @@ from scalearn.tasks import SUITES, Declaration, Task, declared
 from scalearn.tasks.metrics import METRICS
 from scalearn.tasks.scoring import Answers, AnswersToQuestions, LabelSets, Picks, standard_errors, with_mean
 from scalearn.tasks.splits import make_split
+from scalearn.tasks.suites import declared_task
 
 Values = NDArray[Any]
 
@@ -100,27 +101,9 @@ def as_declared(name: str, labels: list[int], **columns: Any) -> Task:
     declaration = declared(name)
     texts = [["t"] * len(labels) for _ in declaration.text]
     choices = [declaration.choices] * len(labels) if declaration.choices else None
-    return Task(
-        name=name,
-        kind=declaration.kind,
-        text=declaration.text,
-        label=declaration.label,
-        labels=declaration.labels,
-        choices=declaration.choices,
-        unit=declaration.unit,
-        metrics=declaration.metrics,
-        main_metric=declaration.main_metric,
-        splits={
-            "test": make_split(
-                texts,
-                labels,
-                labels=declaration.labels,
-                kind=declaration.kind,
-                choices=choices,
-                **columns,
-            )
-        },
-    )
+    names, kind = declaration.labels, declaration.kind
+    rows = make_split(texts, labels, labels=names, kind=kind, choices=choices, **columns)
+    return declared_task(declaration, labels=names, splits={"test": rows})
 
 
 def always(task: Task, answer: int) -> dict[str, float]:

@@ -32,7 +32,7 @@ def plan(
     """
     from scalearn.experiments.cost import CORE_RATE, GPU_RATE, total
     from scalearn.experiments.expansion import plan_of
-    from scalearn.experiments.head import expansion, rounded, update_head
+    from scalearn.experiments.recipe_comment import expansion, rounded, update_head
     from scalearn.experiments.recipe_file import read_recipe
 
     if update:

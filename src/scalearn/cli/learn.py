@@ -65,16 +65,15 @@ def transfer(
 def _learn(target: Target, method: Method, sources: Sources | None, out: Path, training: Training, **how: Any) -> None:
     """Builds, trains, saves, and says what came of it."""
     from scalearn.atomic import refuse_existing
-    from scalearn.methods import changed, few_shot_recipe, recipe_for
+    from scalearn.methods import changed, recipe_for
     from scalearn.model import TransferModel
     from scalearn.training import train
 
     refuse_existing(out, overwrite=training.overwrite)  # before minutes of loading, not after
     task = target.drawn(training.seed)
     shelf = None if sources is None else sources.shelf(task)
-    recipe = recipe_for(method, training.protocol, kind=task.kind, task=task.name)
-    if target.few_shot is not None:
-        recipe = few_shot_recipe(recipe)
+    few_shot = target.few_shot is not None
+    recipe = recipe_for(method, training.protocol, kind=task.kind, task=task.name, few_shot=few_shot)
     recipe = changed(recipe, training.changes())
     model = TransferModel.from_backbone(
         training.backbone, task=task, method=method, sources=shelf, pooling=training.pooling, seed=training.seed

@@ -100,12 +100,14 @@ def _described(declaration: Declaration) -> str:
 
 
 def _rows_here(declaration: Declaration, data: Path | None) -> str:
-    from scalearn.tasks import load_task, unpublished_rows
+    from scalearn.tasks import MissingDataError, load_task, unpublished_rows
 
     if data is None:
         return ""
     try:
         other = unpublished_rows(load_task(declaration.name, data=data))
+    except MissingDataError:
+        return "none"
     except InputError as error:
-        return "none" if "holds no data of" in str(error) else f"unreadable: {escape(str(error))}"
+        return f"unreadable: {escape(str(error))}"
     return ", ".join(f"{split} {here:,}" for split, (here, _) in other.items()) or "as published"

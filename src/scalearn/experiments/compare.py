@@ -22,7 +22,7 @@ from scalearn.errors import InputError
 from scalearn.experiments.draw import ALL_ROWS, Draw
 from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.experiments.tables import markdown_table
-from scalearn.methods import REGISTRY, Probing, Protocol, changed, few_shot_recipe, method_from_name, recipe_for
+from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
@@ -133,7 +133,7 @@ def compare(
                 backbone=backbone,
                 fingerprint=loaded.fingerprint,
                 protocol=protocol,
-                few=draw.k is not None,
+                few_shot=draw.k is not None,
                 changes=changes or {},
                 progress=progress,
             )
@@ -161,7 +161,7 @@ def _run(
     backbone: str,
     fingerprint: str,
     protocol: Protocol,
-    few: bool,
+    few_shot: bool,
     changes: Mapping[str, Any],
     progress: bool,
     own: bool = False,
@@ -169,8 +169,7 @@ def _run(
 ) -> Run:
     """Trains one method with one seed, or finds that it was done."""
     method = method_from_name(name, **(options or {}))
-    recipe = recipe_for(method, protocol, kind=task.kind, task=task.name)
-    recipe = changed(few_shot_recipe(recipe) if few else recipe, changes)
+    recipe = changed(recipe_for(method, protocol, kind=task.kind, task=task.name, few_shot=few_shot), changes)
     key = key_of(
         method,
         recipe,

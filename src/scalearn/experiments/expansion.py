@@ -16,7 +16,7 @@ from scalearn.experiments.plan import Cell, Plan, Point, RunSpec, ShelfSource
 from scalearn.experiments.probe import points_of
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.sizes import size_of
-from scalearn.methods import Method, Probing, changed, few_shot_recipe, joint_recipe_for, recipe_for
+from scalearn.methods import Method, Probing, changed, joint_recipe_for, recipe_for
 from scalearn.sources import Shelf
 
 
@@ -150,10 +150,9 @@ class _Expansion:
         sources: Sequence[RunSpec | ShelfSource] = (),
         as_source: bool = False,
     ) -> RunSpec:
-        recipe = recipe_for(method, self.asked.protocol, kind=size_of(task).kind, task=task)
+        kind, few_shot = size_of(task).kind, draw.k is not None
+        recipe = recipe_for(method, self.asked.protocol, kind=kind, task=task, few_shot=few_shot)
         changes = self.asked.changes
-        if draw.k is not None:
-            recipe = few_shot_recipe(recipe)
         if as_source and self.asked.sources is not None and self.asked.sources.changes is not None:
             changes = self.asked.sources.changes
         return RunSpec(

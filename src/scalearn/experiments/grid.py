@@ -81,7 +81,7 @@ class Runner:
             sources=sources,
             device=self.device,
         )
-        key |= {"device": self.device.type, "run": run.describe()}
+        key["run"] = run.describe()
         kept = read_outcome(self.folder, run, key=key)
         if kept is not None and (self.folder / kept.model).is_dir():
             self._done[run.id] = kept

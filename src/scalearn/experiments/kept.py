@@ -45,6 +45,7 @@ def key_of(
         "task": task,
         "backbone": list(backbone),
         "sources": [source.digest() for source in sources],
+        "device": device.type,
         "precision": resolve("auto", device),
         "version": metadata.version("scalearn"),
     }

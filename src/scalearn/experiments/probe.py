@@ -14,7 +14,6 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,9 @@ from scalearn import sites
 from scalearn.backbones import MINILM, Backbone, load_backbone
 from scalearn.errors import InputError
 from scalearn.experiments.draw import ALL_ROWS, Draw
-from scalearn.experiments.kept import keep_run, place_of, read_run
-from scalearn.methods import Probing, Protocol, Recipe, changed, few_shot_recipe, recipe_for
+from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
+from scalearn.methods import Probing, Protocol, Recipe, changed, recipe_for
 from scalearn.model import TransferModel
-from scalearn.precision import resolve
 from scalearn.sources import Shelf
 from scalearn.tasks import Task
 from scalearn.training import train
@@ -141,31 +139,33 @@ def probe(
             "(--sources mnli,rte); to combine more, train (scalearn transfer)"
         )
     values = checked_grid(grid)
-    recipe = recipe_for(Probing(omega=(1.0,)), protocol, kind=task.kind, task=task.name)
-    recipe = changed(few_shot_recipe(recipe) if draw.k is not None else recipe, changes or {})
+    few_shot = draw.k is not None
+    recipe = recipe_for(Probing(omega=(1.0,)), protocol, kind=task.kind, task=task.name, few_shot=few_shot)
+    recipe = changed(recipe, changes or {})
     loaded = load_backbone(backbone)
     sources.check_fits(loaded)
     runs = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
             drawn = draw.of(task, seed=seed)
-            key = {
-                "recipe": recipe.model_dump(),
-                "seed": seed,
-                "task": drawn.fingerprint(),
-                "backbone": [loaded.fingerprint, loaded.pooling],
-                "sources": [source.digest() for source in sources],
-                "precision": resolve("auto", loaded.model.device),
-                "version": metadata.version("scalearn"),
-            }
+            rows = drawn.fingerprint()
             for omega in points_of(values, sources=len(sources)):
-                path = place_of(folder or Path(scratch), {**key, "omega": omega})
+                key = key_of(
+                    Probing(omega=omega),
+                    recipe,
+                    seed=seed,
+                    task=rows,
+                    backbone=(backbone, loaded.fingerprint),
+                    sources=sources,
+                    device=loaded.model.device,
+                )
+                path = place_of(folder or Path(scratch), key)
                 run = _found(path)
                 if run is None:
                     run = _trained(
                         loaded, task=drawn, omega=omega, sources=sources, seed=seed, recipe=recipe, progress=progress
                     )
-                    keep_run(path, {**key, "omega": omega}, asdict(run))
+                    keep_run(path, key, asdict(run))
                 runs.append(run)
                 if done is not None:
                     done(run)

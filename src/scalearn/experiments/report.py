@@ -18,7 +18,7 @@ from scalearn.experiments.curves import Line, score_curves
 from scalearn.experiments.heatmap import write_figure
 from scalearn.experiments.outcome import Outcome
 from scalearn.experiments.plan import Axis, Cell, Point
-from scalearn.experiments.probing import write_probes
+from scalearn.experiments.report_probes import write_probes
 from scalearn.experiments.results import Results
 from scalearn.experiments.tables import markdown_table
 from scalearn.methods import Probing
@@ -31,6 +31,8 @@ _PICTURES: Mapping[Axis, tuple[str, str, bool]] = MappingProxyType(
     }
 )
 """File, name of the axis, and whether it is logarithmic."""
+_LAST = ("trained", "train_rows", "steps", "seconds")
+"""The last columns of ``runs.csv``."""
 _NONE = "-"
 _LEGEND = (
     "Percent on the test rows: mean ± standard deviation (n seeds); of one seed, its bootstrap standard error (se)."
@@ -212,6 +214,3 @@ def _all_scores(found: Results) -> str:
             last = [outcome.parameters["method"], outcome.rows[task].get("train"), outcome.steps, outcome.seconds]
             writer.writerow([*fields, " ".join(run.source_names), outcome.main[task], *rounded, *last])
     return stream.getvalue()
-
-
-_LAST = ("trained", "train_rows", "steps", "seconds")

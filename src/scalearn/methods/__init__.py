@@ -18,7 +18,6 @@ from scalearn.methods.joint import AdapterJoint, FullFineTuningJoint, HyperForme
 from scalearn.methods.registry import (
     REGISTRY,
     Protocol,
-    few_shot_recipe,
     joint_recipe_for,
     method_from_name,
     recipe_for,
@@ -64,7 +63,6 @@ __all__ = [
     "Stage",
     "UniformAverage",
     "changed",
-    "few_shot_recipe",
     "joint_recipe_for",
     "method_from_name",
     "recipe_for",

@@ -44,7 +44,12 @@ def _recipe(method: Method, protocol: Protocol) -> Optimisation:
 
 
 def recipe_for(
-    method: Method, protocol: Protocol = "default", *, kind: Kind = "classification", task: str | None = None
+    method: Method,
+    protocol: Protocol = "default",
+    *,
+    kind: Kind = "classification",
+    task: str | None = None,
+    few_shot: bool = False,
 ) -> Recipe:
     """The hyper-parameters of a single-task or transfer method under a protocol.
 
@@ -53,6 +58,7 @@ def recipe_for(
         protocol: ``default``, or ``published`` for the paper's.
         kind: of the task: the published runs on HumSet, which is multi-label, chose by macro F1 instead of dev loss.
         task: its name: the published transfer to ReCoRD, which has 1.2 million rows, took 3 epochs.
+        few_shot: for a few training rows, as published, under either protocol: by steps, chosen by the metric.
     """
     recipe = _recipe(method, protocol)
     if not isinstance(recipe, Recipe):
@@ -62,12 +68,9 @@ def recipe_for(
         changes = {"select": "metric", "patience": 3 if method.name == "adaptersoup" else recipe.patience}
     if protocol == "published" and method.stage == "transfer" and task == "record":
         changes["epochs"] = 3
+    if few_shot:
+        changes = {"steps": 1_000, "patience": 20, "select": "metric"}
     return changed(recipe, changes)
-
-
-def few_shot_recipe(recipe: Recipe) -> Recipe:
-    """A recipe of any protocol for a few training rows, as published (Frohmann et al., Findings of ACL 2024)."""
-    return changed(recipe, {"steps": 1_000, "patience": 20, "select": "metric"})
 
 
 def joint_recipe_for(method: Method, protocol: Protocol = "default") -> JointRecipe:

@@ -14,6 +14,7 @@ from scalearn.tasks.catalogue import (
 from scalearn.tasks.declarations import Declaration, Suite
 from scalearn.tasks.fewshot import FewShotProtocol, few_shot
 from scalearn.tasks.files import read_texts
+from scalearn.tasks.reading import MissingDataError
 from scalearn.tasks.task import Task
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Declaration",
     "FewShotProtocol",
     "Kind",
+    "MissingDataError",
     "Suite",
     "Task",
     "declared",

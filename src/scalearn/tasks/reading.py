@@ -21,6 +21,10 @@ EXPORTED = "data.json"
 """Says where exported data is from, beside it."""
 
 
+class MissingDataError(InputError):
+    """A folder holds nothing of the task that was asked for."""
+
+
 def read_published(suite: Suite, declaration: Declaration, *, data: Path | None) -> tuple[str, dict[str, Dataset]]:
     """The published splits of a task, and where they are for messages.
 
@@ -31,6 +35,7 @@ def read_published(suite: Suite, declaration: Declaration, *, data: Path | None)
             reads from the Hub.
 
     Raises:
+        MissingDataError: the folder holds nothing of the task.
         InputError: the data cannot be reached or read, or the Hub gives another number of rows than were published.
     """
     if data is None:
@@ -121,7 +126,7 @@ def _task_folder(data: Path, suite: Suite, declaration: Declaration) -> Path:
     for folder in _folders(data, suite, declaration):
         if folder.is_dir():
             return folder
-    raise InputError(
+    raise MissingDataError(
         f"{data}: holds no data of {declaration.name}; "
         f"expected, with DIR for this folder, {layout(suite, declaration)}; on a machine with network, "
         f"`scalearn data export {declaration.name} --out {data}` writes it"

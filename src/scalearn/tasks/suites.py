@@ -9,7 +9,7 @@ query is in both (the published code used its test rows for development).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,12 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
             f"{where}, split train: no tenth of its {len(whole['train'])} rows can be set aside for development: "
             f"{one_line(error)}; give the whole split"
         ) from error
+    tests = {ours: whole[theirs] for ours, theirs in declaration.tests}
+    return declared_task(declaration, labels=labels, splits={"train": train, "dev": dev, **tests})
+
+
+def declared_task(declaration: Declaration, *, labels: tuple[str, ...], splits: Mapping[str, Dataset]) -> Task:
+    """The task that a declaration describes, with these labels and rows."""
     return Task(
         name=declaration.name,
         kind=declaration.kind,
@@ -78,11 +84,7 @@ def load_from_suite(suite: Suite, declaration: Declaration, *, data: Path | None
         max_length=declaration.max_length,
         truncation=declaration.truncation,
         version=declaration.version,
-        splits={
-            "train": train,
-            "dev": dev,
-            **{ours: whole[theirs] for ours, theirs in declaration.tests},
-        },
+        splits=splits,
     )
 
 
