@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scalearn.model import TransferModel
     from scalearn.prediction import Prediction
     from scalearn.sources import Shelf, Source
-    from scalearn.tasks import Task, load_task
+    from scalearn.tasks import Task, few_shot, load_task
     from scalearn.training.evaluate import evaluate
     from scalearn.training.joint import JointResult, train_joint
     from scalearn.training.train import TrainResult, train
@@ -67,7 +67,7 @@ _ROOMS = {
     "model": ("TransferModel",),
     "prediction": ("Prediction",),
     "sources": ("Shelf", "Source"),
-    "tasks": ("Task", "load_task"),
+    "tasks": ("Task", "few_shot", "load_task"),
     "training": ("JointResult", "TrainResult", "evaluate", "train", "train_joint"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -103,6 +103,7 @@ __all__ = [
     "TransferModel",
     "UniformAverage",
     "evaluate",
+    "few_shot",
     "load_task",
     "train",
     "train_joint",
