@@ -1,16 +1,9 @@
-"""What a run of a grid gave, as it is kept on disk: a result, or why there is none."""
+"""What a run of a grid gave: a result, or why there is none. `scalearn.experiments.store` keeps both on disk."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-
-from scalearn.atomic import write_text
-from scalearn.experiments.kept import keep_run, read_kept, read_run
-from scalearn.experiments.plan import RunSpec
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +20,32 @@ class Outcome:
     """Task to the metric to compare by."""
     parameters: Mapping[str, int]
     """`AdaptedModel.parameter_counts`."""
+    best_step: int = 0
+    """Of the checkpoint that was kept."""
     steps: int
     """Of training, before the end or the early stop."""
     seconds: float
-    """Choosing among sources, training and evaluation, with whatever else the machine was doing."""
+    """Choosing among sources, training and evaluation, in all attempts, with whatever else the machine was doing."""
+    attempts: int = 1
+    """How often it was begun; more than 1 where it was interrupted."""
+    tokens_per_second: float | None = None
+    """Tokens without padding in the training steps of the last attempt; None where the backbone did not train along."""
+    peak_memory: float = 0.0
+    """The most resident memory of the process during the last attempt, GB."""
+    gpu_memory: float = 0.0
+    """The most memory allocated on the GPU during the last attempt, GB."""
+    bytes: int = 0
+    """Of the model's files."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Packages, and Python."""
+    commit: str | None = None
+    """The git commit of scalearn where it runs from a clone, with ``+`` where that was changed."""
+    machine: Mapping[str, str | int | float] = field(default_factory=dict)
+    """``platform``, ``processor``, ``cores``, ``threads``, ``memory`` (GB), ``gpu``."""
+    finished: str = ""
+    """When, ISO 8601, UTC."""
     model: str
-    """Its folder, beside the result; empty where only the scores are kept."""
+    """Where its files are: a folder's name beside those of other runs. Without a model where only scores are kept."""
 
     def score(self, task: str, split: str = "test") -> float:
         """The main metric, in percent."""
@@ -51,45 +64,3 @@ class Failure:
     error: str
     """In one line."""
     traceback: str
-
-
-def result_path(folder: Path, run: RunSpec) -> Path:
-    """Where the result of a run stands."""
-    return folder / f"{run.id}.json"
-
-
-def read_outcome(folder: Path, run: RunSpec, *, key: Mapping[str, Any] | None = None) -> Outcome | None:
-    """The result of a run; None if there is none of this version, or with another key than the one given."""
-    kept = read_run(result_path(folder, run), key=key)
-    try:
-        return None if kept is None else Outcome(**kept)
-    except TypeError:
-        return None
-
-
-def read_key(folder: Path, run: RunSpec) -> Mapping[str, Any]:
-    """What made the kept result of a run this result; empty if there is none."""
-    return read_kept(result_path(folder, run))[0]
-
-
-def keep_outcome(folder: Path, run: RunSpec, outcome: Outcome, *, key: Mapping[str, Any]) -> None:
-    """Writes a result; a failure of the run before is forgotten."""
-    keep_run(result_path(folder, run), key, asdict(outcome))
-    _failed(folder, run).unlink(missing_ok=True)
-
-
-def read_failure(folder: Path, run: RunSpec) -> Failure | None:
-    """Why a run has no result; None if it has not failed."""
-    try:
-        return Failure(**json.loads(_failed(folder, run).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def keep_failure(folder: Path, run: RunSpec, failure: Failure) -> None:
-    """Writes why a run has no result."""
-    write_text(_failed(folder, run), json.dumps(asdict(failure), indent=2) + "\n")
-
-
-def _failed(folder: Path, run: RunSpec) -> Path:
-    return folder / f"{run.id}.failed.json"

@@ -1,0 +1,232 @@
+"""Runs on disk: a folder for each, named by the hash of everything that can change its result.
+
+    RUNS/<hash>/result.json           what it was, what it gave, and the SHA-256 of its other files
+               /history.json          Trainer's log: losses and dev scores by evaluation, and omega where there is one
+               /predictions.parquet   task, split, row, label, prediction, logits: of every dev and test row
+               /scalearn.json ...     the model; README.md says how to load it
+    RUNS/.<hash>.partial/             a run under way: its checkpoints, and progress.json
+    RUNS/.<hash>.lock                 held by whoever is at it; gone when it is done
+    RUNS/failed/<id>.json             why a run has no result
+
+A finished folder takes its name in one rename, so a run is done when its folder is there. A lock that nobody holds and
+a partial folder are what an interruption left: the next launch takes both up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from scalearn.atomic import writable, write_text
+from scalearn.errors import InputError
+from scalearn.experiments.outcome import Failure, Outcome
+from scalearn.experiments.plan import RunSpec
+
+RESULT = "result.json"
+HISTORY = "history.json"
+PREDICTIONS = "predictions.parquet"
+
+
+class DamagedError(InputError):
+    """A file of a finished run is not what was written."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one run stands."""
+
+    runs: Path
+    """The folder of all runs."""
+    name: str
+    """A hash."""
+
+    @classmethod
+    def of(cls, runs: Path, key: Mapping[str, Any]) -> Place:
+        """The place of the run with this key (`scalearn.experiments.kept.key_of`)."""
+        return cls(runs, hashlib.sha256(_canonical(key).encode()).hexdigest()[:16])
+
+    @property
+    def folder(self) -> Path:
+        """Of the finished run."""
+        return self.runs / self.name
+
+    @property
+    def partial(self) -> Path:
+        """Of the run under way."""
+        return self.runs / f".{self.name}.partial"
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Whether this run is ours alone for the length of the block: nobody else is at it."""
+        with writable(self.runs):
+            self.runs.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.runs / f".{self.name}.lock", timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                yield False
+                return
+        try:
+            yield True
+        finally:
+            if self.folder.is_dir():  # done: who still waits for the lock will look for the result first
+                Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+    def busy(self) -> bool:
+        """Whether somebody is at it."""
+        path = self.runs / f".{self.name}.lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def sweep(self) -> None:
+        """Removes what an interruption after the end left; for whoever holds the lock."""
+        if self.folder.is_dir():
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def read(self) -> Result | None:
+        """The finished run; None if there is none.
+
+        Raises:
+            DamagedError: there is one, but its result was cut short or changed.
+        """
+        if not self.folder.is_dir():
+            return None
+        path = self.folder / RESULT
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            sha256 = told.pop("sha256")
+        except FileNotFoundError as error:
+            raise DamagedError(f"{path} is missing: {self._remedy}") from error
+        except (OSError, ValueError, AttributeError, KeyError) as error:
+            raise DamagedError(f"{path} is no whole result ({error}): {self._remedy}") from error
+        if hashlib.sha256(_canonical(told).encode()).hexdigest() != sha256:
+            raise DamagedError(f"{path} was changed after it was written (SHA-256 differs): {self._remedy}")
+        try:
+            return Result(place=self, key=told["key"], outcome=Outcome(**told["outcome"]), files=told["files"])
+        except (KeyError, TypeError) as error:
+            raise DamagedError(f"{path} is of another version of scalearn ({error}): {self._remedy}") from error
+
+    def write_result(self, into: Path, outcome: Outcome, *, key: Mapping[str, Any]) -> None:
+        """Writes the result beside the other files of a run that is being put together.
+
+        Args:
+            into: holds all other files.
+            outcome: of the run.
+            key: everything that makes it this run.
+        """
+        files = {
+            path.relative_to(into).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(into.rglob("*"))
+            if path.is_file() and "logs" not in path.relative_to(into).parts
+        }
+        told = {"key": dict(key), "outcome": asdict(outcome), "files": files}
+        told["sha256"] = hashlib.sha256(_canonical(told).encode()).hexdigest()
+        write_text(into / RESULT, json.dumps(told, indent=2) + "\n")
+
+    @property
+    def _remedy(self) -> str:
+        return f"restore it, or remove the run (`scalearn runs {self.runs} --remove {self.name}`) and run it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished run, as it stands on disk."""
+
+    place: Place
+    key: Mapping[str, Any]
+    """What made it this run; ``run`` is `RunSpec.describe`, ``id`` its `RunSpec.id`."""
+    outcome: Outcome
+    files: Mapping[str, str]
+    """File to SHA-256."""
+
+    def check(self) -> None:
+        """Compares every file with its hash.
+
+        Raises:
+            DamagedError: one differs or is missing.
+        """
+        for name in self.files:
+            self._bytes(name)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Trainer's log; an entry with ``eval_loss`` has ``omega``, (L, T) means over dimensions, where there is one.
+
+        Raises:
+            DamagedError: it was changed.
+        """
+        entries: list[dict[str, Any]] = json.loads(self._bytes(HISTORY))
+        return entries
+
+    def predictions(self) -> pd.DataFrame:
+        """A line for each dev and test row: ``task, split, row, label, prediction, logits``.
+
+        Raises:
+            DamagedError: it was changed.
+        """
+        self._bytes(PREDICTIONS)
+        return pd.read_parquet(self.place.folder / PREDICTIONS)
+
+    def _bytes(self, name: str) -> bytes:
+        path = self.place.folder / name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DamagedError(f"{path} cannot be read ({error.strerror}): {self.place._remedy}") from error
+        if hashlib.sha256(data).hexdigest() != self.files.get(name):
+            raise DamagedError(f"{path} was changed after it was written (SHA-256 differs): {self.place._remedy}")
+        return data
+
+
+def places(runs: Path) -> list[Place]:
+    """All finished runs of a folder."""
+    if not runs.is_dir():
+        return []
+    return [Place(runs, path.parent.name) for path in sorted(runs.glob(f"*/{RESULT}"))]
+
+
+def under_way(runs: Path) -> list[Place]:
+    """All runs that were begun and are not done."""
+    if not runs.is_dir():
+        return []
+    return [Place(runs, path.name[1:].removesuffix(".partial")) for path in sorted(runs.glob(".*.partial"))]
+
+
+def read_failure(runs: Path, run: RunSpec) -> Failure | None:
+    """Why a run has no result; None if it has not failed."""
+    try:
+        return Failure(**json.loads(_failed(runs, run).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep_failure(runs: Path, run: RunSpec, failure: Failure) -> None:
+    """Writes why a run has no result."""
+    write_text(_failed(runs, run), json.dumps(asdict(failure), indent=2) + "\n")
+
+
+def forget_failure(runs: Path, run: RunSpec) -> None:
+    """It has a result now."""
+    _failed(runs, run).unlink(missing_ok=True)
+
+
+def _failed(runs: Path, run: RunSpec) -> Path:
+    return runs / "failed" / f"{run.id}.json"
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
