@@ -107,17 +107,15 @@ def test_holm_is_over_all_pairs() -> None:
     tasks = [[10.0 + t] for t in range(8)]
     found = compared(a=tasks, b=[[0.0 + t / 2] for t in range(8)], c=[[-30.0 + t / 3] for t in range(8)])
     assert [pair.wilcoxon for pair in found.pairs] == pytest.approx([3 * 2 / 2**8] * 3)
-    assert [pair.bootstrap for pair in found.pairs] == pytest.approx([3 * 2 / 2**8] * 3)
+    assert [pair.bootstrap for pair in found.pairs] == pytest.approx([3 * 2 / 10_001] * 3)
 
 
-def test_bootstrap_of_tasks_is_that_of_scipy() -> None:
-    differences = np.random.default_rng(3).normal(0.4, 1, size=12)
-    (pair,) = compared(a=[[value] for value in differences.tolist()], b=[[0.0]] * 12).pairs
-    generator = np.random.default_rng(1)
-    expected = stats.bootstrap((differences,), np.mean, n_resamples=20_000, method="percentile", rng=generator)
-    assert pair.interval == pytest.approx(tuple(expected.confidence_interval), abs=0.03)
-    below = float((expected.bootstrap_distribution <= 0).mean())
-    assert pair.bootstrap == pytest.approx(2 * below, abs=0.015)
+def test_bootstrap_of_single_runs_is_student_over_tasks() -> None:
+    differences = np.random.default_rng(3).normal(0.6, 1, size=9)
+    (pair,) = compared(a=[[value] for value in differences.tolist()], b=[[0.0]] * 9).pairs
+    expected = stats.ttest_1samp(differences, 0)
+    assert pair.interval == pytest.approx(tuple(expected.confidence_interval(0.95)), abs=0.02)
+    assert pair.bootstrap == pytest.approx(expected.pvalue, abs=0.005)
     assert pair.difference == pytest.approx(differences.mean())
 
 
@@ -131,8 +129,25 @@ def test_bootstrap_draws_tasks_and_then_seeds() -> None:
     for _ in range(8_000):
         drawn = [tasks[index] for index in generator.integers(len(tasks), size=len(tasks))]
         draws.append(np.mean([generator.choice(seeds, size=len(seeds)).mean() for seeds in drawn]))
-    assert pair.interval == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.12)
-    assert pair.bootstrap == pytest.approx(max(2 * float(np.mean(np.array(draws) <= 0)), 1 / 16), abs=0.02)
+    reach = stats.t.ppf(0.975, 4) * np.std(draws) * math.sqrt(5 / 4)
+    assert pair.interval[1] - pair.difference == pytest.approx(reach, rel=0.03)
+    assert pair.difference - pair.interval[0] == pytest.approx(reach, rel=0.03)
+    assert pair.difference == pytest.approx(np.mean([np.mean(seeds) for seeds in tasks]))
+
+
+@pytest.mark.parametrize(("tasks", "seeds"), [(1, 3), (3, 3), (8, 3), (8, 1)])
+def test_bootstrap_of_equal_methods_is_rarely_wrong(tasks: int, seeds: int) -> None:
+    """Methods that differ from task to task and seed to seed, and on the whole do not."""
+    generator = np.random.default_rng(0)
+    wrong = missed = 0
+    for _ in range(500):
+        effect = generator.normal(0, 1, size=(tasks, 1)) if tasks > 1 else 0.0
+        differences = effect + generator.normal(0, 1, size=(tasks, seeds))
+        (pair,) = compared(a=differences.tolist(), b=np.zeros((tasks, seeds)).tolist()).pairs
+        wrong += pair.bootstrap < 0.05
+        missed += not pair.interval[0] <= 0 <= pair.interval[1]
+    most = 500 * 0.05 + 3 * math.sqrt(500 * 0.05 * 0.95)
+    assert max(wrong, missed) <= most
 
 
 def test_the_same_numbers_give_the_same_comparison() -> None:
@@ -141,17 +156,26 @@ def test_the_same_numbers_give_the_same_comparison() -> None:
     assert compared(**by_method) == compared(**by_method)
 
 
-def test_few_tasks_are_never_significant() -> None:
+def test_few_tasks_are_never_best_overall() -> None:
     # five differences of one sign happen to equal methods once in 16 times
     found = compared(a=[[50.0 + t] * 3 for t in range(5)], b=[[10.0] * 3] * 5)
-    assert (found.pairs[0].bootstrap, found.pairs[0].wilcoxon) == (1 / 16, 1 / 16)
+    assert found.pairs[0].bootstrap < 0.001
+    assert found.pairs[0].wilcoxon == 1 / 16
     assert best_overall(found) is None
 
 
+def test_differences_that_are_all_alike_count_by_their_signs_over_tasks_too() -> None:
+    found = compared(a=[[50.0] * 3] * 4, b=[[10.0] * 3] * 4)
+    assert found.pairs[0].bootstrap == 1 / 8
+    assert found.pairs[0].interval == pytest.approx((40.0, 40.0))
+
+
 def test_one_task_speaks_of_its_seeds_alone() -> None:
-    (pair,) = compared(a=[[5.0, 6.0, 7.0]], b=[[1.0, 1.0, 1.0]]).pairs
-    assert (pair.difference, pair.bootstrap, pair.wilcoxon) == (5.0, 1 / 4, 1.0)
-    assert 4.0 <= pair.interval[0] < 5.0 < pair.interval[1] <= 6.0
+    (pair,) = compared(a=[[5.0, 6.0, 7.5]], b=[[1.0, 1.0, 1.0]]).pairs
+    expected = stats.ttest_1samp([4.0, 5.0, 6.5], 0)
+    assert pair.bootstrap == pytest.approx(expected.pvalue, rel=0.05)
+    assert pair.interval == pytest.approx(tuple(expected.confidence_interval(0.95)), abs=0.1)
+    assert pair.wilcoxon == 1.0
 
 
 def test_one_run_of_each_says_nothing() -> None:

@@ -93,12 +93,13 @@ def boards(found: Results, *, metrics: Mapping[str, str] = _MAIN) -> tuple[Board
 
 
 def cell_groups(found: Results, backbone: str) -> Mapping[tuple[Point | None, str], list[Cell]]:
-    """The cells of a backbone but those of probing, by table and row."""
+    """The cells of a backbone but those of probing, by table and row; rows in the recipe's order."""
     groups: dict[tuple[Point | None, str], list[Cell]] = {}
     for cell in found.plan.cells:
         if cell.run.backbone == backbone and not isinstance(cell.run.method, Probing):
             groups.setdefault((cell.point, cell.label), []).append(cell)
-    return groups
+    labels = [choice.shown for choice in found.plan.asked.methods]
+    return dict(sorted(groups.items(), key=lambda item: labels.index(item[0][1])))
 
 
 def _board(

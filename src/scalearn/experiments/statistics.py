@@ -128,10 +128,11 @@ def best_overall(found: Comparison | None) -> str | None:
 def compare_methods(scores: Mapping[str, Runs]) -> Comparison | None:
     """Compares methods by pairs and by ranks; None of fewer than two that have scores.
 
-    The bootstrap draws tasks, and seeds within each drawn task, `_DRAWS` times with a fixed generator. Its interval is
-    the percentile one; its p is twice the smaller share of draws on one side of 0, counting one more draw, and no
-    smaller than 2^(1 - n) of n tasks (of one task: n seeds), for the signs of n differences cannot say more. So of
-    fewer than six tasks no p here is below 0.05, and no interval reaches 95 %.
+    The bootstrap draws tasks, and seeds within each drawn task, `_DRAWS` times with a fixed generator. Percentiles of
+    such draws are too narrow where tasks are few, so the interval is the mean and t of n - 1 degrees of freedom times
+    the draws' standard deviation times sqrt(n / (n - 1)), of n tasks (of one task: n seeds); with one seed a task it is
+    Student's. p is the larger of what that t says and of twice the share of draws beyond 0, counting one more.
+    Wilcoxon's p cannot be below 2^(1 - n) before it is corrected: of eight tasks 0.008, of five 0.06.
     """
     runs = {method: own for method, own in scores.items() if own}
     if len(runs) < 2:
@@ -208,15 +209,18 @@ def _differences(first: Runs, second: Runs) -> list[list[float]]:
 
 
 def _bootstrap(by_task: Sequence[Sequence[float]]) -> tuple[tuple[float, float], float]:
-    """The interval of the mean over tasks, and the p that it is 0."""
+    """The interval of the mean over tasks, and the p that it is 0; of equal differences only the signs count."""
     counts = tuple(map(len, by_task))
     units = len(counts) if len(counts) > 1 else counts[0]
     if units == 1:
         return (-math.inf, math.inf), 1.0
     means = _weights(counts) @ np.array([difference for own in by_task for difference in own])
-    low, high = np.quantile(means, [ALPHA / 2, 1 - ALPHA / 2])
-    one_sided = (min(int((means <= _SAME).sum()), int((means >= -_SAME).sum())) + 1) / (_DRAWS + 1)
-    return (float(low), float(high)), min(1.0, max(2 * one_sided, 2.0 ** (1 - units)))
+    centre = statistics.fmean(map(statistics.fmean, by_task))
+    error = float(means.std()) * math.sqrt(units / (units - 1))
+    reach = float(stats.t.ppf(1 - ALPHA / 2, units - 1)) * error
+    beyond = (min(int((means <= _SAME).sum()), int((means >= -_SAME).sum())) + 1) / (_DRAWS + 1)
+    student = 2.0 ** (1 - units) if error <= _SAME else 2 * float(stats.t.sf(abs(centre) / error, units - 1))
+    return (centre - reach, centre + reach), min(1.0, max(2 * beyond, student))
 
 
 @lru_cache(maxsize=8)
