@@ -193,6 +193,12 @@ class TransferModel(AdaptedModel):
             InputError: there is nothing to fold.
         """
         folded = self.placement
+        before = {
+            "method": self.method.name,
+            "options": self.method.model_dump(),
+            "sources": [{"name": source.name, "sha256": source.digest()} for source in self.sources],
+            "trained_parameters": self.parameter_counts(),
+        }
         if not isinstance(self.method, LoRA):
             if not self.deltas or not all(isinstance(delta, ScaledSources | ScaledLoras) for delta in self.deltas):
                 raise InputError(
@@ -207,6 +213,7 @@ class TransferModel(AdaptedModel):
             sites.attach(self.backbone, folded)
             self.method = _folded_method(folded)
             self.sources = ()
+            self.facts = {**self.facts, "folded_from": before}
         if isinstance(self.method, LoRA):
             self.method = self.method.model_copy(update={"folded": True})
         for site in folded.keys() - {LAYER}:
