@@ -376,7 +376,7 @@ def test_only_trained_tensors_are_stored_and_a_shared_omega_once(
     build: Build, tmp_path: Path, name: str, omegas: int
 ) -> None:
     build(name).save_pretrained(tmp_path / "out")
-    assert listing(tmp_path / "out") == ["model.safetensors", "scalearn.json"]
+    assert listing(tmp_path / "out") == ["README.md", "model.safetensors", "scalearn.json"]
     stored = load_file(tmp_path / "out" / "model.safetensors")
     heads = {key for key in stored if key.startswith("head.")}
     assert len(heads) == 4

@@ -162,4 +162,4 @@ def test_a_description_that_is_no_json_object_is_refused(folder: Path, text: str
 
 
 def test_nothing_is_pickled(folder: Path) -> None:
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".json", ".safetensors"}
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".json", ".md", ".safetensors"}

@@ -40,7 +40,7 @@ def test_round_trip(folder: Path, backbone: Backbone, make_source: Make) -> None
     assert all(torch.equal(value, before.tensors[key]) for key, value in after.tensors.items())
     assert replace(after, tensors={}, sha256="", location="") == replace(before, tensors={})
     assert after.location == str(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["source.json", "source.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "source.json", "source.safetensors"]
 
 
 def test_bottlenecks_hold_the_tensors(folder: Path) -> None:

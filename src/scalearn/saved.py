@@ -1,7 +1,8 @@
 """What a model's folder holds, read and written with every check, without building the model.
 
 `scalearn.json` names backbone, task, method and sources (by name, place and SHA-256); `model.safetensors` has the
-trained tensors only; `sources/` has copies of the sources where they were asked for.
+trained tensors only; `sources/` has copies of the sources where they were asked for. `README.md`, of `scalearn.cards`,
+tells people; it is never read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from scalearn.backbones import Backbone, load_backbone
+from scalearn.cards import CARD, model_card
 from scalearn.errors import InputError
 from scalearn.heads import Pooling
 from scalearn.methods import Method, method_from_name
@@ -97,7 +99,7 @@ class SavedModel:
         )
 
     def write(self, folder: Path) -> None:
-        """Writes the two files into a folder that the caller is putting together."""
+        """Writes the two files and their card into a folder that the caller is putting together."""
         data = save_tensors({key: value.cpu().contiguous() for key, value in self.state.items()})
         description = {
             "format_version": FORMAT_VERSION,
@@ -116,9 +118,15 @@ class SavedModel:
         own = {*description, *_Description.model_fields}
         description |= {key: value for key, value in self.facts.items() if key not in own}
         (folder / WEIGHTS).write_bytes(data)
-        (folder / DESCRIPTION).write_text(
-            json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        text = json.dumps(description, indent=2, ensure_ascii=False)
+        (folder / DESCRIPTION).write_text(f"{text}\n", encoding="utf-8")
+        card = model_card(
+            json.loads(text),
+            size=len(data),
+            local=os.path.exists(self.backbone.name),
+            reference=self.method.reference,
         )
+        (folder / CARD).write_text(card, encoding="utf-8", newline="")
 
     def load_backbone(self, given: str | Backbone | None, *, folder: str | Path) -> Backbone:
         """The backbone the model was trained on, from where it was or from what is given.

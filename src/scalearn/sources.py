@@ -1,13 +1,15 @@
 """Sources: deltas trained on one task, on disk, and the shelf that holds them.
 
 A source is a folder with `source.json` (what it is and where it comes from) and `source.safetensors` (its tensors,
-named as `scalearn.combinable` says). A shelf is a folder of such folders.
+named as `scalearn.combinable` says). `README.md`, of `scalearn.cards`, tells people; it is never read. A shelf is a
+folder of such folders.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from torch import Tensor
 
 from scalearn.atomic import new_folder, write_text
 from scalearn.backbones import Backbone
+from scalearn.cards import CARD, source_card, source_section
 from scalearn.combinable import deltas_from
 from scalearn.deltas import Bottleneck, Lora
 from scalearn.errors import InputError, faults
@@ -124,7 +127,13 @@ class Source:
         return Source.load(folder)
 
     def write_into(self, folder: Path, *, dtype: torch.dtype | None = None) -> str:
-        """Writes the two files into a folder that the caller is putting together; returns the tensors' SHA-256."""
+        """Writes the two files and their card into a folder that the caller is putting together.
+
+        Where the card of a model stands already, as in what `train` writes, the source becomes a section of it.
+
+        Returns:
+            The tensors' SHA-256.
+        """
         data = save_tensors({key: value.to(dtype or value.dtype).contiguous() for key, value in self.tensors.items()})
         sha256 = hashlib.sha256(data).hexdigest()
         description = {
@@ -141,6 +150,13 @@ class Source:
         }
         (folder / WEIGHTS).write_bytes(data)
         write_text(folder / DESCRIPTION, _as_json(description))
+        facts = json.loads(_as_json(description))
+        known: dict[str, Any] = {"size": len(data), "local": os.path.exists(self.backbone.name)}
+        card = folder / CARD
+        if card.is_file():
+            write_text(card, card.read_text(encoding="utf-8") + source_section(facts, **known))
+        else:
+            write_text(card, source_card(facts, **known))
         return sha256
 
     def store_embedding(self, embedding: Sequence[float]) -> Source:

@@ -364,7 +364,13 @@ def test_training_stops_after_so_many_epochs_without_a_better_score(
 
 def test_an_adapter_run_leaves_a_model_and_a_source(finished: Finished, task: Task) -> None:
     assert names(finished.folder.parent) == ["out"]
-    assert names(finished.folder) == ["model.safetensors", "scalearn.json", "source.json", "source.safetensors"]
+    assert names(finished.folder) == [
+        "README.md",
+        "model.safetensors",
+        "scalearn.json",
+        "source.json",
+        "source.safetensors",
+    ]
     (source,) = Shelf(finished.folder)
     assert (source.name, source.method) == ("reviews", "adapter")
     assert source.task == task.describe()
@@ -380,7 +386,7 @@ def test_an_adapter_run_leaves_a_model_and_a_source(finished: Finished, task: Ta
 def test_the_source_can_be_transferred(fresh: Fresh, finished: Finished, tmp_path: Path) -> None:
     model = fresh("scalearn", sources=Shelf(finished.folder.parent))
     fit(model, tmp_path / "target", recipe=RECIPE.model_copy(update={"epochs": 1}))
-    assert names(tmp_path / "target") == ["model.safetensors", "scalearn.json"]
+    assert names(tmp_path / "target") == ["README.md", "model.safetensors", "scalearn.json"]
     stored = load_file(tmp_path / "target" / "model.safetensors")
     assert all(key.startswith("head.") or key.endswith(".omega.values") for key in stored)
     assert same(weights(TransferModel.from_pretrained(tmp_path / "target")), weights(model))
@@ -422,7 +428,7 @@ def test_overwriting(fresh: Fresh, tmp_path: Path) -> None:
     (tmp_path / "out" / "scalearn.json").write_text("old")
     fit(fresh("head"), tmp_path / "out", recipe=RECIPE.model_copy(update={"epochs": 1}), overwrite=True)
     assert names(tmp_path) == ["out"]
-    assert names(tmp_path / "out") == ["model.safetensors", "scalearn.json"]
+    assert names(tmp_path / "out") == ["README.md", "model.safetensors", "scalearn.json"]
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])

@@ -1,0 +1,45 @@
+"""What a card says of places: nothing of how the user's machine is laid out, for a folder may be shared."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import PurePosixPath, PureWindowsPath
+
+_ROOTED = re.compile(r"/|~|\\|[A-Za-z]:[\\/]|[A-Za-z]+:/")
+_INNER = re.compile(r"""(?:^|[\s"'=:;,(\[{])(?:/|~|\\)|[A-Za-z]:[\\/]""")
+
+
+def last_part(place: str) -> str:
+    """The last component of a path of any system."""
+    return PureWindowsPath(PurePosixPath(place).name).name
+
+
+def shown_place(place: str) -> str:
+    """A path relative to the folder as it is, if it names at most two components; else the last component only."""
+    parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return place if len(parts) <= 2 and not _ROOTED.match(place) else f".../{last_part(place)}"
+
+
+def shown_command(command: object) -> str | None:
+    """A command line with every absolute path, and every path that climbs, cut to its last component.
+
+    Returns:
+        None if there is no command, or places would remain in it.
+    """
+    if not isinstance(command, str) or not command:
+        return None
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not a command line of a shell
+        return None
+    shown = [re.sub(r"[^=,;]+", lambda piece: _cut(piece[0]), word) for word in words]
+    return None if any(_INNER.search(word) for word in shown) else shlex.join(shown)
+
+
+def _cut(piece: str) -> str:
+    climbs = ".." in piece.replace("\\", "/").split("/")
+    if not climbs and not _ROOTED.match(piece):
+        return piece
+    last = last_part(piece)
+    return "." if last in ("", "..") or last.startswith("~") else last

@@ -1,0 +1,63 @@
+"""How a model or a source is used, with as many texts a row as its task has."""
+
+from __future__ import annotations
+
+import shlex
+
+from scalearn.cards.escape import block, code, one_line
+from scalearn.cards.facts import BUILTIN, CardFacts, copied
+
+
+def use_of_model(facts: CardFacts) -> list[str]:
+    """Paragraphs: loading a model and predicting, in Python and on the command line; each snippet runs as it stands."""
+    model = "JointModel" if facts.joint else "TransferModel"
+    elsewhere = "" if facts.hub_id is not None else f", backbone={one_line(facts.backbone_name)!r}"
+    python = ["import scalearn as sl", "", f'model = sl.{model}.from_pretrained("."{elsewhere})']
+    shell = []
+    for task in facts.tasks:
+        row = [f"<{one_line(column)}>" for column in task.columns]
+        which = f", task={task.name!r}" if facts.joint else ""
+        python.append(f"answers = model.predict([{row[0]!r}]{which})" if len(row) == 1 else _many(row, which))
+        options = [f"--task={task.name}"] if facts.joint else []
+        if facts.hub_id is None:
+            options.append(f"--backbone={one_line(facts.backbone_name)}")
+        shell.append(shlex.join(["scalearn", "predict", ".", *row, *options]))
+    python.append("print(answers[0].label, answers[0].probabilities)")
+    paragraphs = [
+        "In this folder, or with its path instead of the dot; `<...>` stands for a text of the row:\n",
+        block("python", python) + "\n",
+        block("sh", shell) + "\n",
+        "`scalearn predict . --file rows.csv` answers a file; `scalearn evaluate` scores labelled rows.\n",
+    ]
+    if facts.hub_id is None:
+        paragraphs.append(f"The backbone was a local folder: give the place of {code(facts.backbone_name)} as above.\n")
+    if any(not copied(source) and source.get("location") != BUILTIN for source in facts.sources):
+        paragraphs.append(
+            'Its sources are looked for where they were (below); elsewhere: `sources=sl.Shelf("shelf")`, or '
+            "`--sources shelf`.\n"
+        )
+    return paragraphs
+
+
+def _many(row: list[str], which: str) -> str:
+    return f"answers = model.predict([({', '.join(map(repr, row))})]{which})"
+
+
+def use_as_source(facts: CardFacts) -> list[str]:
+    """Paragraphs: learning a task of one's own over the source in the folder."""
+    backbone = one_line(facts.backbone_name)
+    python = [
+        "import scalearn as sl",
+        "",
+        'task = sl.Task.from_files("train.csv", text="text", label="label")',
+        f'model = sl.TransferModel.from_backbone({backbone!r}, task=task, method="scalearn", sources=sl.Shelf("."))',
+        'sl.train(model, "runs/mine")',
+    ]
+    options = [] if backbone == "minilm" else [f"--backbone={backbone}"]
+    shell = "scalearn transfer --train-file train.csv --text text --label label --sources . --out runs/mine"
+    return [
+        "With a file of your own rows:\n",
+        block("python", python) + "\n",
+        block("sh", [" ".join([shell, *map(shlex.quote, options)])]) + "\n",
+        "Several sources make a shelf: put their folders into one, and give that.\n",
+    ]
