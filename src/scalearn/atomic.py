@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from scalearn.errors import InputError
 
+_WRITER = platform.node()
+"""Whose process numbers those in the names of files aside are."""
 OURS = ("scalearn.json", "source.json", "data.json")
 """A folder with one of these is a result of this library; no other is ever replaced."""
 
@@ -80,18 +86,29 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` as a whole or not at all."""
+    """Writes `text` to `path` as a whole or not at all; removes what a writer of it that was killed left behind."""
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        sweep(path)
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.{_WRITER}-{os.getpid()}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
+        with writable(path):
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            os.chmod(aside, 0o666 & ~_umask())
+            os.replace(aside, path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def sweep(path: Path) -> None:
+    """Removes what writers of `path` on this machine left beside it that do not live any more."""
+    start = f".{path.name}.{_WRITER}-"
+    for aside in path.parent.glob(f"{glob.escape(start)}*"):
+        number = aside.name.removeprefix(start).partition(".")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            aside.unlink(missing_ok=True)
 
 
 def _umask() -> int:

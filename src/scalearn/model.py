@@ -163,6 +163,12 @@ class TransferModel(AdaptedModel):
 
     # ---- what the deltas say and give
 
+    @property
+    def has_omega(self) -> bool:
+        """Whether `omega` can be read."""
+        scaled = [delta.omega for delta in self.deltas if isinstance(delta, ScaledSources | ScaledLoras)]
+        return len({tuple(omega.values.shape) for omega in scaled}) == 1
+
     def omega(self) -> Tensor:
         """The coefficients as they act, (L, T, d) or (L, T, 1); over LoRA sources, site by site.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,12 +13,9 @@ from rich.table import Table
 from scalearn.cli import options as o
 from scalearn.errors import InputError
 
-if TYPE_CHECKING:
-    from scalearn.experiments.grid import Step
-    from scalearn.experiments.outcome import Outcome
-
 _console = Console(highlight=False)
 
+Out = Annotated[Path | None, typer.Option("--out", help="A folder for the results; runs/NAME.")]
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, for instance recipes/glue-transfer.yaml.")]
 
 
@@ -61,54 +58,77 @@ def plan(
 def run(
     recipe: Recipe,
     data: o.Data = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A folder for the results; runs/NAME.")] = None,
+    out: Out = None,
     keep: Annotated[
         Path | None,
         typer.Option(help="Where finished runs are kept; recipes that share it share their runs. OUT/runs."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes that do runs at a time; cores are divided.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="auto|ADDRESS", help="Do the runs as Ray tasks: on that cluster, or this machine."
+        ),
+    ] = None,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs and threads of a Ray task.")] = 1,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of a Ray task on cuda; several share one by fractions.")
+    ] = 1.0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one.")] = None,
+    report_to: o.ReportTo = "none",
     quiet: o.Quiet = False,
 ) -> None:
-    """Do all runs of a recipe, one after the other, and write the report. Stopped, the same command goes on.
+    """Do all runs of a recipe, and write the report. Stopped at any moment, the same command goes on.
 
-    Exit code 1: some runs failed. Example: `scalearn run recipes/glue-transfer-mini.yaml --data DIR`
+    Ctrl-C stops at a checkpoint, twice at once. Several of these commands may share a folder: they share the runs.
+    Exit code 1: some runs failed; 130: stopped. Example: `scalearn run recipes/glue-transfer-mini.yaml --data DIR`
     """
-    import torch
-
+    from scalearn.cli.launch import launch
     from scalearn.experiments.expansion import plan_of
-    from scalearn.experiments.grid import Runner, run_grid
     from scalearn.experiments.outcome import Failure
     from scalearn.experiments.recipe_file import read_recipe
     from scalearn.experiments.report import write_report
-    from scalearn.experiments.results import only_one, open_folder
+    from scalearn.experiments.results import open_folder
+    from scalearn.experiments.runner import Settings
     from scalearn.tasks import only_in_folders
 
     planned = plan_of(read_recipe(recipe))
     away = [task for task in planned.asked.tasks if data is None and only_in_folders(task)]
     if away:
         raise InputError(f"{', '.join(away)}: not on the Hub, give a folder with --data (`scalearn tasks` lists them)")
+    if workers and ray:
+        raise InputError("--workers and --ray exclude one another: give either")
+    folder = out or Path("runs") / planned.asked.name
+    runs = open_folder(folder, planned.asked, kept=keep)
+    settings = Settings(runs=runs, data=data, device=_checked(device), report_to=report_to)
+    grid = launch(planned, settings, workers=workers, ray=ray, cpus=cpus, gpus=gpus, quiet=quiet)
+    write_report(folder)
+    if len(grid.over) < len(planned.runs):
+        _console.print(
+            f"stopped with {len(grid.over)} of {len(planned.runs)} runs: the same command goes on; "
+            f"report.html in {escape(str(folder))} shows what there is",
+            soft_wrap=True,
+        )
+        raise typer.Exit(130)
+    _console.print(f"report.html, report.md, report.tex and tables as CSV in {escape(str(folder))}", soft_wrap=True)
+    if failed := sum(isinstance(result, Failure) for result in grid.over.values()):
+        _console.print(
+            f"{failed} of {len(planned.runs)} runs failed: report.md says why; the same command tries again",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+
+
+def _checked(device: str | None) -> str:
+    """The device that computes."""
+    import torch
+
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device {device}: give cpu{', or cuda' if torch.cuda.is_available() else ''}")
-    folder = out or Path("runs") / planned.asked.name
-    kept = open_folder(folder, planned.asked, kept=keep)
-    runner = Runner(kept, data=data, device=device, progress=not quiet, loaded=o.note_other_rows)
-    failed = 0
-    try:
-        with only_one(kept):
-            for step in run_grid(planned, runner, folder=kept):
-                failed += isinstance(step.result, Failure)
-                _console.print(escape(line(step)), soft_wrap=True)
-    except KeyboardInterrupt:
-        _console.print(
-            f"\nstopped: the same command goes on; scalearn report {escape(str(folder))} shows what there is"
-        )
-        raise typer.Exit(130) from None
-    write_report(folder)
-    _console.print(f"report.md and runs.csv in {escape(str(folder))}")
-    if failed:
-        _console.print(f"{failed} of {len(planned.runs)} runs failed: report.md says why; the same command tries again")
-        raise typer.Exit(1)
+    return device
 
 
 def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What run wrote: runs/NAME.")]) -> None:
@@ -122,31 +142,3 @@ def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What r
     _console.print(escape((folder / "report.md").read_text(encoding="utf-8")), soft_wrap=True)
     done, planned = len(found.outcomes), len(found.plan.runs)
     _console.print(f"{done} of {planned} runs; the same as report.md, with runs.csv, in {escape(str(folder))}")
-
-
-def line(step: Step) -> str:
-    """A finished run in one line."""
-    from scalearn.experiments.outcome import Outcome
-
-    width = len(str(step.total))
-    parts = [f"{step.position:>{width}}/{step.total}", str(step.run)]
-    if isinstance(step.result, Outcome):
-        scores = {task: step.result.score(task, _split(step.result, task)) for task in step.run.tasks}
-        named = [f"{task} " if len(scores) > 1 else f"{step.result.main[task]} " for task in scores]
-        parts.append(", ".join(f"{name}{value:.1f}" for name, value in zip(named, scores.values(), strict=True)))
-        parts.append("done before" if step.found else f"{step.result.seconds:.0f} s")
-    else:
-        parts.append(f"FAILED: {step.result.error}")
-    if step.seconds_left is not None and step.position < step.total:
-        parts.append(f"about {_duration(step.seconds_left)} left")
-    return "  ".join(parts)
-
-
-def _split(result: Outcome, task: str) -> str:
-    return "test" if "test" in result.metrics[task] else "dev"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

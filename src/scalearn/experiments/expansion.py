@@ -1,8 +1,8 @@
 """From a recipe to the runs that it asks for: each once, each after those whose sources it combines, seed after seed.
 
-A source is a run like any other. The sources of other tasks are trained once, with seed 0, on all rows that the recipe
-allows, and every target and seed shares them, as published. The target's own source comes last; where the target's rows
-are drawn by seed it is trained on the very rows of the run, for it must not know more than the run does.
+A source is a run like any other, trained once and shared by all targets that need it: of the target's seed, on all rows
+that the recipe allows; or where the recipe says so of seed 0, as published. The target's own source comes last; where
+the target's rows are drawn by seed it is trained on the very rows of the run, for it must not know more than the run.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def plan_of(asked: Experiment) -> Plan:
     expansion = _Expansion(asked)
     cells = tuple(expansion.cells())
     runs: dict[str, RunSpec] = {}
-    needed = [need for cell in cells for need in cell.run.needs]
-    first = [need for need in needed if need.seed == 0]
-    for run in (*first, *(one for cell in cells for one in (*cell.run.needs, cell.run))):
-        runs.setdefault(run.id, run)
+    for _, group in itertools.groupby(cells, key=lambda cell: cell.run.seed):
+        own = list(group)
+        for run in (*(need for cell in own for need in cell.run.needs), *(cell.run for cell in own)):
+            runs.setdefault(run.id, run)
     return Plan(asked=asked, runs=tuple(runs.values()), cells=cells)
 
 
@@ -133,11 +133,12 @@ class _Expansion:
         sources = self.asked.sources
         assert sources is not None
         if name == task:
-            own_seed = seed if draw.by_seed else 0
+            own_seed = seed if draw.by_seed or sources.seed == "same" else 0
             return self._run(backbone, sources.method.method, name, draw=draw, seed=own_seed, as_source=draw.k is None)
         if sources.shelf is not None:
             return ShelfSource(shelf=sources.shelf, name=name)
-        return self._run(backbone, sources.method.method, name, draw=self._draw(None), seed=0, as_source=True)
+        own_seed = seed if sources.seed == "same" else 0
+        return self._run(backbone, sources.method.method, name, draw=self._draw(None), seed=own_seed, as_source=True)
 
     def _run(
         self,

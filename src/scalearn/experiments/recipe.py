@@ -83,11 +83,14 @@ class Sources(Frozen):
     tasks: tuple[str, ...] = ()
     """Their tasks, in order; of a shelf the names of its sources, by default all."""
     shelf: str | None = None
-    """A folder of sources, or builtin; None trains them as a part of the experiment, once, with seed 0."""
+    """A folder of sources, or builtin; None trains them as a part of the experiment, once for all that need them."""
     method: MethodChoice = Field(default_factory=lambda: MethodChoice(name="adapter"))
     """What they are trained with."""
     own: bool = True
     """Whether the target's own source is the last one, trained on the target's rows; else it has none."""
+    seed: Literal["same", 0] = "same"
+    """Of those trained here: ``same`` as the target's, so that the spread over seeds is that of both stages; or 0 for
+    all, as published, so that a target of every seed has the same sources."""
     counts: tuple[Count, ...] = ()
     """Numbers of sources, each of them a point: the first of those in order, the own one among them as the last."""
     changes: Changes | None = None

@@ -1,8 +1,8 @@
 """The folder of an experiment, and all that its finished runs say.
 
 OUT/experiment.json     the recipe as it was run, and where the runs are kept
-OUT/runs/               a JSON file for each run, and the models
-OUT/report.md, *.csv    what `scalearn.experiments.report` makes of them
+OUT/runs/               a folder for each run: see `scalearn.experiments.store`
+OUT/report.*, *.csv     what `scalearn.experiments.report` makes of them
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from scalearn.atomic import writable, write_text
+from scalearn.atomic import write_text
 from scalearn.errors import InputError
 from scalearn.experiments.expansion import plan_of
-from scalearn.experiments.outcome import Failure, Outcome, read_failure, read_key, read_outcome
+from scalearn.experiments.outcome import Failure, Outcome
 from scalearn.experiments.plan import Cell, Plan, RunSpec
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.recipe_file import experiment_from
+from scalearn.experiments.store import DamagedError, Result, places, read_failure
 
 _FILE = "experiment.json"
 
@@ -50,23 +49,6 @@ def open_folder(folder: Path, asked: Experiment, *, kept: Path | None = None) ->
     return runs
 
 
-@contextmanager
-def only_one(runs: Path) -> Iterator[None]:
-    """Keeps others from a folder of runs: two would train the same run into one place.
-
-    Raises:
-        InputError: another process is at work there.
-    """
-    with writable(runs):
-        runs.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(runs / ".lock", timeout=0)
-    try:
-        with lock:
-            yield
-    except Timeout as error:
-        raise InputError(f"another `scalearn run` is at work in {runs}: wait for it, or give another --out") from error
-
-
 def read_folder(folder: Path) -> tuple[Experiment, Path]:
     """The recipe of an experiment's folder, and where its runs are kept.
 
@@ -86,10 +68,12 @@ class Results:
     """A plan, and what is known of its runs by now."""
 
     plan: Plan
-    outcomes: Mapping[str, Outcome]
-    """By `RunSpec.id`."""
+    found: Mapping[str, Result]
+    """Finished runs by `RunSpec.id`; the newest, where one was done again with other data or another version."""
     failures: Mapping[str, Failure]
-    """Of the last call; beside an outcome where an earlier call gave one."""
+    """Of the last call; beside a result where an earlier call gave one."""
+    damaged: tuple[str, ...]
+    """Results that were cut short or changed: messages."""
     mixed: tuple[str, ...]
     """What makes finished runs unlike one another that ought not to: sentences."""
 
@@ -101,18 +85,39 @@ class Results:
             InputError: it is no such folder.
         """
         asked, runs = read_folder(folder)
-        plan = plan_of(asked)
-        outcomes = {run.id: outcome for run in plan.runs if (outcome := read_outcome(runs, run)) is not None}
+        return cls.of(plan_of(asked), runs)
+
+    @classmethod
+    def of(cls, plan: Plan, runs: Path) -> Results:
+        """What a folder of runs has of a plan; it may have runs of other plans too."""
+        wanted = {run.id: run for run in plan.runs}
+        found: dict[str, Result] = {}
+        damaged = []
+        for place in places(runs):
+            try:
+                result = place.read()
+            except DamagedError as error:
+                damaged.append(str(error))
+                continue
+            if result is not None and (run_id := str(result.key.get("id"))) in wanted:
+                other = found.get(run_id)
+                if other is None or other.outcome.finished < result.outcome.finished:
+                    found[run_id] = result
         failures = {run.id: failure for run in plan.runs if (failure := read_failure(runs, run)) is not None}
-        keys = {run: read_key(runs, run) for run in plan.runs if run.id in outcomes}
-        return cls(plan=plan, outcomes=outcomes, failures=failures, mixed=tuple(_mixed(keys)))
+        keys = {run: found[run.id].key for run in plan.runs if run.id in found}
+        return cls(plan=plan, found=found, failures=failures, damaged=tuple(damaged), mixed=tuple(_mixed(keys)))
+
+    @cached_property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """By `RunSpec.id`."""
+        return {run_id: result.outcome for run_id, result in self.found.items()}
 
     @property
     def open(self) -> tuple[RunSpec, ...]:
         """The runs that were not tried yet."""
-        return tuple(run for run in self.plan.runs if run.id not in self.outcomes and run.id not in self.failures)
+        return tuple(run for run in self.plan.runs if run.id not in self.found and run.id not in self.failures)
 
-    def of(self, cells: list[Cell], task: str) -> list[Outcome]:
+    def of_cells(self, cells: list[Cell], task: str) -> list[Outcome]:
         """The outcomes on a task, one for each seed."""
         found = (self.outcomes.get(cell.run.id) for cell in cells if task in cell.run.tasks)
         return [outcome for outcome in found if outcome is not None]

@@ -134,7 +134,7 @@ class Place:
             for path in sorted(into.rglob("*"))
             if path.is_file() and "logs" not in path.relative_to(into).parts
         }
-        told = {"key": dict(key), "outcome": asdict(outcome), "files": files}
+        told: dict[str, Any] = {"key": dict(key), "outcome": asdict(outcome), "files": files}
         told["sha256"] = hashlib.sha256(_canonical(told).encode()).hexdigest()
         write_text(into / RESULT, json.dumps(told, indent=2) + "\n")
 

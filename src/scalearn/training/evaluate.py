@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scalearn.adapted import AdaptedModel
@@ -37,6 +39,18 @@ def evaluate(
     Raises:
         InputError: the task has no such split, or its labels are not the model's.
     """
+    return evaluated(model, split, task=task, batch_size=batch_size, precision=precision)[0]
+
+
+def evaluated(
+    model: AdaptedModel,
+    split: str,
+    *,
+    task: Task | None = None,
+    batch_size: int = 64,
+    precision: Precision = "auto",
+) -> tuple[dict[str, float], NDArray[np.float32]]:
+    """As `evaluate`, with the logits in the order of the rows, (N, outputs) or (N, choices)."""
     own, head = model.select(task)
     task = task or own
     if split not in task.splits:
@@ -48,7 +62,8 @@ def evaluate(
         )
     rows = task.splits[split]
     logits = model.logits_of(head, model.rows_of(task, split), batch_size=batch_size, precision=precision)
-    return {**_scores(head, task, rows, logits), **task.standard_errors(rows, logits.numpy())}
+    scores = {**_scores(head, task, rows, logits), **task.standard_errors(rows, logits.numpy())}
+    return scores, logits.numpy()
 
 
 def scored(

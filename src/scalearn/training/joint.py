@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import PartialState
 from datasets import Dataset
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 from scalearn.atomic import refuse_existing
 from scalearn.encoding import Features, collator
@@ -26,7 +28,7 @@ from scalearn.methods import JointRecipe, Protocol, joint_recipe_for
 from scalearn.precision import Precision, resolve
 from scalearn.tasks import Task
 from scalearn.training.checks import check_classes, check_finite, check_rows, check_seed, check_tracker
-from scalearn.training.evaluate import evaluate, scored
+from scalearn.training.evaluate import evaluated, scored
 from scalearn.training.mixing import EndToEnd, TaskMix
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for, use_training_attention
@@ -44,8 +46,10 @@ class JointResult:
     """Steps trained before the end or the early stop."""
     seconds: float
     """Of this call, without loading."""
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     """Trainer's log: losses and dev scores by step."""
+    logits: Mapping[str, Mapping[str, NDArray[np.float32]]]
+    """Task to split to the logits of the best checkpoint, in the order of the rows."""
 
 
 def train_joint(
@@ -61,6 +65,8 @@ def train_joint(
     restart: bool = False,
     progress: bool = True,
     report_to: str = "none",
+    callbacks: Sequence[TrainerCallback] = (),
+    finishing: Callable[[Path, JointResult], None] = lambda folder, result: None,
 ) -> JointResult:
     """Trains a model in place, keeps its best checkpoint by mean dev loss over tasks, and saves it.
 
@@ -75,7 +81,9 @@ def train_joint(
         overwrite: replace `out` if it exists.
         restart: forget an unfinished run of the same folder.
         progress: show a progress bar.
-        report_to: passed to Trainer, for instance ``tensorboard``.
+        report_to: passed to Trainer, for instance ``trackio``: see docs/tracking.md.
+        callbacks: more of them for Trainer.
+        finishing: given the folder with the model before it takes the name `out`, to put more into it, and the result.
 
     Raises:
         InputError: a task has no rows to train on, unequal label sets or a class in dev alone, `out` exists, an
@@ -98,23 +106,32 @@ def train_joint(
     started = time.perf_counter()
     with working_folder(folder, run, restart=restart) as work:
         trainer = _fit(
-            model, work / "checkpoints", recipe, seed=seed, precision=precision, progress=progress, report_to=report_to
+            model,
+            work / "checkpoints",
+            recipe,
+            seed=seed,
+            precision=precision,
+            progress=progress,
+            report_to=report_to,
+            callbacks=callbacks,
         )
         check_finite(model)
-        metrics = {
+        judged = {
             name: {
-                split: evaluate(model, split, task=task, precision=precision)
+                split: evaluated(model, split, task=task, precision=precision)
                 for split in task.splits
                 if split != "train"
             }
             for name, task in model.tasks.items()
         }
+        metrics = {name: {split: scores for split, (scores, _) in own.items()} for name, own in judged.items()}
         result = JointResult(
             metrics=metrics,
             best_step=int(trainer.state.best_global_step or trainer.state.global_step),
             steps=int(trainer.state.global_step),
             seconds=time.perf_counter() - started,
             history=[dict(entry) for entry in trainer.state.log_history],
+            logits={name: {split: logits for split, (_, logits) in own.items()} for name, own in judged.items()},
         )
         record = provenance(
             recipe,
@@ -125,9 +142,13 @@ def train_joint(
             command=command,
         )
         record["best_step"] = result.best_step
+
+        def write(finished: Path) -> None:
+            model.write_into(finished, extra={"metrics": metrics, "provenance": record})
+            finishing(finished, result)
+
         if folder is not None:
-            facts = {"metrics": metrics, "provenance": record}
-            finish(work, folder, lambda finished: model.write_into(finished, extra=facts))
+            finish(work, folder, write)
     return result
 
 
@@ -222,6 +243,7 @@ def _fit(
     precision: Precision,
     progress: bool,
     report_to: str,
+    callbacks: Sequence[TrainerCallback],
 ) -> JointTrainer:
     """Trains `model` and leaves it with the weights of its best checkpoint."""
     processes = PartialState().num_processes
@@ -245,6 +267,7 @@ def _fit(
         accelerator_config={"split_batches": True},  # every process takes its part of one task's batch
         ddp_find_unused_parameters=True,  # the other tasks' heads get no gradient
         report_to=report_to,
+        include_num_input_tokens_seen="non_padding",
     )
     train, dev = (
         {name: _rows_of(model, task, split, progress=progress) for name, task in model.tasks.items()}
@@ -257,7 +280,7 @@ def _fit(
         args=arguments,
         train_dataset=EndToEnd(train),
         eval_dataset=[],
-        callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else [])],
+        callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else []), *callbacks],
         optimizers=(optimizer_for(model, recipe), None),
     )
     trainer.mix = TaskMix(

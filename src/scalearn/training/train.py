@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import EarlyStoppingCallback, EvalPrediction
+from numpy.typing import NDArray
+from transformers import EarlyStoppingCallback, EvalPrediction, TrainerCallback
 
 from scalearn.atomic import refuse_existing
 from scalearn.encoding import Reordered, collator, lengths_of
@@ -22,7 +23,7 @@ from scalearn.saved import refer
 from scalearn.similarity import can_embed, embed_task
 from scalearn.sources import check_name
 from scalearn.training.checks import check_finite, check_rows, check_seed, check_tracker
-from scalearn.training.evaluate import evaluate
+from scalearn.training.evaluate import evaluated
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for
 from scalearn.training.work import finish, provenance, working_folder
@@ -42,8 +43,10 @@ class TrainResult:
     """Steps trained before the end or the early stop."""
     seconds: float
     """Of this call, without loading."""
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     """Trainer's log: losses and dev scores by evaluation."""
+    logits: Mapping[str, NDArray[np.float32]]
+    """Split to the logits of the best checkpoint, in the order of the rows: (N, outputs), or (N, choices)."""
 
 
 def train(
@@ -61,6 +64,8 @@ def train(
     restart: bool = False,
     progress: bool = True,
     report_to: str = "none",
+    callbacks: Sequence[TrainerCallback] = (),
+    finishing: Callable[[Path, TrainResult], None] = lambda folder, result: None,
 ) -> TrainResult:
     """Trains a model in place, keeps its best checkpoint by the dev split, and saves it.
 
@@ -77,7 +82,9 @@ def train(
         overwrite: replace `out` if it exists.
         restart: forget an unfinished run of the same folder.
         progress: show a progress bar.
-        report_to: passed to Trainer, for instance ``tensorboard``.
+        report_to: passed to Trainer, for instance ``trackio``: see docs/tracking.md.
+        callbacks: more of them for Trainer.
+        finishing: given the folder with the model before it takes the name `out`, to put more into it, and the result.
 
     Raises:
         InputError: the task has no rows to train on, `out` exists, or an unfinished run with other settings stands in
@@ -106,12 +113,20 @@ def train(
     started = time.perf_counter()
     with working_folder(folder, run, restart=restart) as work:
         trainer = _fit(
-            model, work / "checkpoints", recipe, seed=seed, precision=precision, progress=progress, report_to=report_to
+            model,
+            work / "checkpoints",
+            recipe,
+            seed=seed,
+            precision=precision,
+            progress=progress,
+            report_to=report_to,
+            callbacks=callbacks,
         )
         check_finite(model)
-        metrics = {
-            split: evaluate(model, split, precision=precision) for split in model.task.splits if split != "train"
+        judged = {
+            split: evaluated(model, split, precision=precision) for split in model.task.splits if split != "train"
         }
+        metrics = {split: scores for split, (scores, _) in judged.items()}
         result = TrainResult(
             metrics=metrics,
             best_epoch=_best_epoch(trainer),
@@ -120,6 +135,7 @@ def train(
             steps=int(trainer.state.global_step),
             seconds=time.perf_counter() - started,
             history=[dict(entry) for entry in trainer.state.log_history],
+            logits={split: logits for split, (_, logits) in judged.items()},
         )
         record = provenance(
             recipe,
@@ -138,6 +154,7 @@ def train(
                 embedding = embed_task(model.task) if can_embed() else ()
                 source = model.to_source(name=name, metrics=metrics, provenance=record, embedding=embedding)
                 source.write_into(finished)
+            finishing(finished, result)
 
         if folder is not None:
             finish(work, folder, write)
@@ -165,6 +182,7 @@ def _fit(
     precision: Precision,
     progress: bool,
     report_to: str,
+    callbacks: Sequence[TrainerCallback],
 ) -> TransferTrainer:
     """Trains `model` and leaves it with the weights of its best checkpoint."""
     task = model.task
@@ -190,6 +208,8 @@ def _fit(
         metric_for_best_model="eval_loss" if recipe.select == "loss" else f"eval_{task.main_metric}",
         greater_is_better=recipe.select == "metric",
         report_to=report_to,
+        # A head alone sees what the backbone computed before, and no tokens.
+        include_num_input_tokens_seen="no" if model.trains_head_only else "non_padding",
     )
     bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric) if progress else None
     if model.trains_head_only:  # each row needs the backbone once, not once an epoch
@@ -201,7 +221,7 @@ def _fit(
         eval_dataset=dev,
         data_collator=collator(model.need_tokenizer()),
         compute_metrics=compute_metrics,
-        callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else [])],
+        callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else []), *callbacks],
         optimizers=(optimizer_for(model, recipe), None),
     )
     trainer.fit(precision=precision, bar=bar)
