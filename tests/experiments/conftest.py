@@ -61,7 +61,7 @@ class MadeUp:
         """The folder of a finished run."""
         key = {"id": run.id, "run": run.describe()}
         place = Place.of(runs, key)
-        place.folder.mkdir(parents=True)
+        place.folder.mkdir(parents=True, exist_ok=True)
         (place.folder / HISTORY).write_text(json.dumps([{"step": 3, "eval_loss": 0.7}]))
         place.write_result(place.folder, found, key=key)
         return place.folder

@@ -47,7 +47,7 @@ def test_means_are_those_of_their_tasks() -> None:
         alike = [
             float(r["score"]) for r in found if list(r.values())[:3] == list(row.values())[:3] and r["task"] != MEAN
         ]
-        assert float(row["score"]) == pytest.approx(fmean(alike), abs=0.035), row  # one of them is off by that much, the others by rounding
+        assert float(row["score"]) == pytest.approx(fmean(alike), abs=0.035), row  # one is off by so much there
 
 
 def test_mrpc_and_cb_are_accuracies() -> None:
