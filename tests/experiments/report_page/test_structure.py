@@ -239,3 +239,9 @@ def test_a_board_by_hand_without_runs_is_shown(made: Any, tmp_path: Path) -> Non
     board = Board(backbone="minilm", point=Point("k", 4), columns=(column,), lines=(), comparison=None)
     write_report_page(tmp_path / "page.html", Results.read(page.parent), [board])
     assert "rte matched" in (tmp_path / "page.html").read_text()
+
+
+def test_the_same_numbers_make_the_same_file(example: Path, tmp_path: Path) -> None:
+    found = Results.read(example.parent)
+    write_report_page(tmp_path / "page.html", found, boards(found))
+    assert (tmp_path / "page.html").read_bytes() == example.read_bytes()

@@ -15,9 +15,10 @@ function startTheme() {
 function startRuns() {
   const search = document.getElementById("runs-find"), state = document.getElementById("runs-state");
   const count = document.getElementById("runs-count"), rows = findAll("#runs-table tbody tr");
-  const texts = new Map(rows.map((row) => [row, `${row.textContent.replace(/\s+/g, " ")} seed ${row.dataset.seed}`.toLowerCase()]));
+  const said = (text) => text.toLowerCase().replace(/seed\s+/g, "seed");
+  const texts = new Map(rows.map((row) => [row, said(`${findAll(".name", row).map((cell) => cell.textContent).join(" ")} seed ${row.dataset.seed}`)]));
   function show() {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = said(search.value).split(/\s+/).filter(Boolean);
     rows.forEach((row) => {
       row.hidden = (state.value !== "" && row.dataset.state !== state.value) || !words.every((word) => texts.get(row).includes(word));
     });
