@@ -3,6 +3,8 @@
 #   make shelf DATA=folder-with-glue
 # Learning rate 1e-3 for adapter and head; epochs by the size of the task; the best epoch by the dev metric. The rows that
 # the shipped sources saw stand in their source.json; with other data under DATA another shelf comes out.
+# The cards alone, after a change of their text (in the shelf that stands, nothing else changes):
+#   .venv/bin/python -c 'import scalearn as sl; [s.save(s.location, overwrite=True) for s in sl.Shelf("src/scalearn/shelves/minilm")]'
 set -eu
 DATA=$1
 TRAINED=shelf/minilm

@@ -104,7 +104,7 @@ PrecisionName = Annotated[
     Literal["auto", "fp32", "bf16"], typer.Option("--precision", help="Number format.", rich_help_panel=_TRAINING)
 ]
 ReportTo = Annotated[
-    str, typer.Option(help="A tracker that transformers knows, for instance tensorboard.", rich_help_panel=_TRAINING)
+    str, typer.Option(help="Also log to a tracker: trackio (local), tensorboard, wandb, ...", rich_help_panel=_TRAINING)
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Forget an unfinished run of the same folder.")]

@@ -68,8 +68,9 @@ def check_classes(task: Task) -> None:
 
 def check_tracker(report_to: str) -> None:
     """Raises `InputError` unless it is a tracker that is installed."""
-    known = get_available_reporting_integrations()
-    if report_to not in ("none", "all", *known):
+    known = ("none", "all", *get_available_reporting_integrations())
+    if report_to not in known:
         raise InputError(
-            f"report_to {report_to!r} is not installed or unknown: give none, {', '.join(known) or 'or install one'}"
+            f"report_to {report_to!r} is unknown or not installed: give {', '.join(known)}, or install one (trackio: "
+            "pip install trackio)"
         )

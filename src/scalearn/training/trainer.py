@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from scalearn.precision import Precision, attention_for, resolve
 from scalearn.saved import WEIGHTS
 from scalearn.training.buckets import LengthBucketSampler
 from scalearn.training.progress import ProgressBar
+
+PROJECT = "scalearn"
+"""Where trackio puts the runs; the project of others is theirs to say, for instance ``WANDB_PROJECT``."""
 
 
 class TransferTrainer(Trainer):
@@ -83,8 +87,30 @@ def arguments_for(
         dataloader_pin_memory=model.device.type == "cuda",
         seed=seed,
         disable_tqdm=True,
+        project=PROJECT,
+        run_name=run_name(model, checkpoints, seed=seed),
         **others,
     )
+
+
+def run_name(model: AdaptedModel, checkpoints: Path, *, seed: int) -> str:
+    """What trackers call a run: ``claims: scalearn on rte, seed 0, 2026-01-31 09:30:00``.
+
+    Trackers go on with a run of the same name. So the name has the moment in which the working folder was opened: an
+    interrupted run keeps it, and a new run in the same place has another.
+
+    Args:
+        model: to be trained.
+        checkpoints: in the working folder of the run.
+        seed: of the run.
+    """
+    work = checkpoints.parent
+    opened = work / "run.json"
+    moment = datetime.fromtimestamp(opened.stat().st_mtime) if opened.is_file() else datetime.now()
+    names = list(model.heads_by_task())
+    tasks = " ".join(names[0].split())[:40] if len(names) == 1 else f"{len(names)} tasks"
+    folder = work.name.removeprefix(".").removesuffix(".partial")[:40]
+    return f"{folder}: {model.method.name} on {tasks}, seed {seed}, {moment:%Y-%m-%d %H:%M:%S}"
 
 
 def use_training_attention(model: AdaptedModel, precision: Precision) -> None:
