@@ -103,6 +103,11 @@ def test_wilcoxon_is_over_tasks_and_not_over_seeds() -> None:
     assert pair.wilcoxon == pytest.approx(stats.wilcoxon(means).pvalue)
 
 
+def test_tasks_without_a_difference_have_no_sign() -> None:
+    (pair,) = compared(a=[[mean] for mean in (2.0, 3.0, 1.0, 0.0, 4.0, 0.0, 0.0)], b=[[0.0]] * 7).pairs
+    assert pair.wilcoxon == 2 / 2**4
+
+
 def test_holm_is_over_all_pairs() -> None:
     tasks = [[10.0 + t] for t in range(8)]
     found = compared(a=tasks, b=[[0.0 + t / 2] for t in range(8)], c=[[-30.0 + t / 3] for t in range(8)])
