@@ -9,7 +9,7 @@ import warnings
 import typer
 from rich.console import Console
 
-from scalearn.cli import grid, joint, learn, probe, registry, show, similarity, tasks, use
+from scalearn.cli import grid, joint, learn, plan, probe, registry, runs, show, similarity, tasks, use
 from scalearn.errors import InputError
 
 app = typer.Typer(
@@ -30,9 +30,10 @@ for command in (
     use.fold,
     show.compare,
     probe.probe,
-    grid.plan,
+    plan.plan,
     grid.run,
     grid.report,
+    runs.runs,
     show.sources,
     similarity.similarity,
     tasks.tasks,

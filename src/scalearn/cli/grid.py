@@ -1,4 +1,4 @@
-"""`scalearn plan`, `run` and `report`: experiments as recipes."""
+"""`scalearn run` and `report`: experiments as recipes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from scalearn.cli import options as o
 from scalearn.errors import InputError
@@ -16,53 +15,18 @@ from scalearn.errors import InputError
 _console = Console(highlight=False)
 
 Out = Annotated[Path | None, typer.Option("--out", help="A folder for the results; runs/NAME.")]
+Keep = Annotated[
+    Path | None,
+    typer.Option(help="Where finished runs are kept; recipes that share it share their runs. OUT/runs."),
+]
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, for instance recipes/glue-transfer.yaml.")]
-
-
-def plan(
-    recipe: Recipe,
-    update: Annotated[bool, typer.Option("--update", help="Write the cost into the recipe's first lines.")] = False,
-) -> None:
-    """Say what a recipe expands to and what it costs at most; offline, without data or weights.
-
-    Example: `scalearn plan recipes/glue-transfer.yaml`
-    """
-    from scalearn.experiments.cost import CORE_RATE, GPU_RATE, total
-    from scalearn.experiments.expansion import plan_of
-    from scalearn.experiments.recipe_comment import expansion, rounded, update_head
-    from scalearn.experiments.recipe_file import read_recipe
-
-    if update:
-        update_head(recipe)
-    planned = plan_of(read_recipe(recipe))
-    only_sources = {run.id for run in planned.only_sources}
-    table = Table(title=escape(f"{planned.asked.name}: {expansion(planned)}"))
-    for heading in ("backbone", "runs", "of them only sources", "steps", "PFLOP", "GPU hours", "CPU core hours"):
-        table.add_column(heading, justify="left" if heading == "backbone" else "right")
-    groups = {name: [run for run in planned.runs if run.backbone == name] for name in planned.asked.backbones}
-    if len(groups) > 1:
-        groups["in all"] = list(planned.runs)
-    for name, runs in groups.items():
-        cost = total(runs)
-        sources = sum(run.id in only_sources for run in runs)
-        rates = map(rounded, (cost.operations / 1e15, cost.gpu_hours, cost.core_hours))
-        table.add_row(escape(name), f"{cost.runs:,}", f"{sources:,}", f"{cost.steps:,}", *rates)
-    _console.print(table)
-    _console.print(
-        "All are upper bounds: no run stops early, every row is as long as its task allows. Hours are of an assumed "
-        f"speed, not a measured one: {GPU_RATE / 1e12:g} TFLOP/s on a GPU (38 % of an A100's dense TF32 peak, 19 % of "
-        f"its bf16 peak), or {CORE_RATE / 1e9:g} GFLOP/s on a CPU core."
-    )
 
 
 def run(
     recipe: Recipe,
     data: o.Data = None,
     out: Out = None,
-    keep: Annotated[
-        Path | None,
-        typer.Option(help="Where finished runs are kept; recipes that share it share their runs. OUT/runs."),
-    ] = None,
+    keep: Keep = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes that do runs at a time; cores are divided.")
     ] = None,
@@ -93,6 +57,7 @@ def run(
     from scalearn.experiments.results import open_folder
     from scalearn.experiments.runner import Settings
     from scalearn.tasks import only_in_folders
+    from scalearn.training.checks import check_tracker
 
     planned = plan_of(read_recipe(recipe))
     away = [task for task in planned.asked.tasks if data is None and only_in_folders(task)]
@@ -100,10 +65,16 @@ def run(
         raise InputError(f"{', '.join(away)}: not on the Hub, give a folder with --data (`scalearn tasks` lists them)")
     if workers and ray:
         raise InputError("--workers and --ray exclude one another: give either")
+    check_tracker(report_to)
+    device = _checked(device)
     folder = out or Path("runs") / planned.asked.name
     runs = open_folder(folder, planned.asked, kept=keep)
-    settings = Settings(runs=runs, data=data, device=_checked(device), report_to=report_to)
-    grid = launch(planned, settings, workers=workers, ray=ray, cpus=cpus, gpus=gpus, quiet=quiet)
+    settings = Settings(runs=runs, data=data, device=device, report_to=report_to)
+    try:
+        grid = launch(planned, settings, workers=workers, ray=ray, cpus=cpus, gpus=gpus, quiet=quiet)
+    except KeyboardInterrupt:
+        _console.print("stopped at once: the same command goes on from the last checkpoints")
+        raise typer.Exit(130) from None
     write_report(folder)
     if len(grid.over) < len(planned.runs):
         _console.print(
@@ -131,14 +102,24 @@ def _checked(device: str | None) -> str:
     return device
 
 
-def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What run wrote: runs/NAME.")]) -> None:
-    """Write report.md, runs.csv and the pictures anew from the runs that are finished.
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What run wrote, runs/NAME; or a folder of such.")],
+) -> None:
+    """Write tables, figures and the page anew from the runs that are finished.
 
-    Example: `scalearn report runs/glue-transfer-mini`
+    Example: `scalearn report runs/small-targets`
     """
     from scalearn.experiments.report import write_report
+    from scalearn.experiments.results import experiments_in
 
-    found = write_report(folder)
-    _console.print(escape((folder / "report.md").read_text(encoding="utf-8")), soft_wrap=True)
-    done, planned = len(found.outcomes), len(found.plan.runs)
-    _console.print(f"{done} of {planned} runs; the same as report.md, with runs.csv, in {escape(str(folder))}")
+    chosen = experiments_in(folder)
+    for one in chosen:
+        found = write_report(one)
+        if len(chosen) == 1:
+            _console.print(escape((one / "report.md").read_text(encoding="utf-8")), soft_wrap=True)
+        done, planned = len(found.outcomes), len(found.plan.runs)
+        _console.print(
+            escape(f"{done} of {planned} runs: {one / 'report.html'}, report.md, report.tex, CSV"), soft_wrap=True
+        )
+        for problem in found.damaged:
+            _console.print(f"[bold red]damaged:[/] {escape(problem)}", soft_wrap=True)

@@ -85,13 +85,17 @@ class RunSpec:
 
     def __str__(self) -> str:
         """For people."""
+        return f"{self.without_seed} seed {self.seed}"
+
+    @property
+    def without_seed(self) -> str:
+        """What runs of other seeds have in common with this one, for people."""
         parts = [
             " ".join([self.method.name, *(f"{name}={value}" for name, value in self.options.items())]),
             *([f"of {', '.join(self.source_names)}"] if isinstance(self.method, Probing) else []),
             f"on {', '.join(self.tasks)} ({self.backbone})",
             *([f"k={self.draw.k}"] if self.draw.k else []),
             *([f"{100 * self.draw.train_fraction:g} % of train"] if self.draw.train_fraction else []),
-            f"seed {self.seed}",
         ]
         return " ".join(parts)
 

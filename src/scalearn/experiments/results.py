@@ -63,6 +63,20 @@ def read_folder(folder: Path) -> tuple[Experiment, Path]:
     return experiment_from(recipe, where=str(folder / _FILE)), folder / runs
 
 
+def experiments_in(folder: Path) -> list[Path]:
+    """The folder itself where it is an experiment's, else the experiments right below it.
+
+    Raises:
+        InputError: there are none.
+    """
+    if (folder / _FILE).is_file():
+        return [folder]
+    below = sorted(path.parent for path in folder.glob(f"*/{_FILE}"))
+    if not below:
+        raise InputError(f"{folder} is no experiment: give a folder that `scalearn run` wrote ({_FILE})")
+    return below
+
+
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """A plan, and what is known of its runs by now."""
