@@ -22,6 +22,9 @@ class Stopped(Exception):
 class StopAtCheckpoint(TrainerCallback):
     """Ends a run at the next step, with a checkpoint, when it is asked to.
 
+    Where epochs are evaluated, the last step of one is followed by its evaluation first: a run that goes on from a
+    checkpoint there begins the next epoch, and would never make up for it.
+
     Args:
         asked: whether to stop; called after every step.
     """
@@ -34,7 +37,8 @@ class StopAtCheckpoint(TrainerCallback):
         """Asks for a checkpoint."""
         if not self.stopping and state.global_step < state.max_steps and self.asked():
             self.stopping = True
-            control.should_save = True
+            if args.eval_strategy != "epoch" or not float(state.epoch or 0).is_integer():
+                control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Stops once the checkpoint is written.

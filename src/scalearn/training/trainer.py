@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,8 @@ from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import PrinterCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
 from scalearn.adapted import AdaptedModel
@@ -46,7 +48,11 @@ class TransferTrainer(Trainer):
         self.args.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
         use_training_attention(self.model, precision)
         try:
-            self.train(resume_from_checkpoint=last)
+            if last is not None and (state := _ended(Path(last))) is not None:
+                self.state = state  # Trainer would go on, for a step or an epoch
+                self._load_from_checkpoint(last)
+            else:
+                self.train(resume_from_checkpoint=last)
             self._load_best_model()  # Trainer leaves it out when the path in its state is not there any more
         finally:
             if bar is not None:
@@ -138,11 +144,26 @@ def optimizer_for(model: AdaptedModel, recipe: Optimisation) -> torch.optim.Adam
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that was written to its end; Trainer writes `trainer_state.json` last."""
+    """The last checkpoint that was written to its end; Trainer writes its state last."""
     if not folder.is_dir():
         return None
     while (last := get_last_checkpoint(str(folder))) is not None:
-        if (Path(last) / "trainer_state.json").is_file():
+        if _whole(Path(last) / TRAINER_STATE_NAME):
             return str(last)
         shutil.rmtree(last)
     return None
+
+
+def _whole(state: Path) -> bool:
+    try:
+        json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # absent, or cut short
+        return False
+    return True
+
+
+def _ended(checkpoint: Path) -> TrainerState | None:
+    """The state of a run whose training was over at this checkpoint; None if it was not."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    control = state.stateful_callbacks.get("TrainerControl", {})
+    return state if control.get("attributes", {}).get("should_training_stop") else None

@@ -23,6 +23,10 @@ from scalearn.methods import Optimisation
 from scalearn.training.checks import DivergedError
 
 
+class UnfinishedError(InputError):
+    """An unfinished run with other settings stands in the place of a run."""
+
+
 @contextmanager
 def working_folder(folder: Path | None, run: Mapping[str, Any], *, restart: bool) -> Iterator[Path]:
     """The working folder of a run, new or that of the same run interrupted; removed when the run is done.
@@ -35,7 +39,8 @@ def working_folder(folder: Path | None, run: Mapping[str, Any], *, restart: bool
         restart: forget an unfinished run of the same folder.
 
     Raises:
-        InputError: an unfinished run with other settings stands in its place.
+        UnfinishedError: an unfinished run with other settings stands in its place.
+        InputError: it cannot be made.
     """
     with PartialState().main_process_first():
         work = _open(folder, run, restart=restart and PartialState().is_main_process)
@@ -59,7 +64,7 @@ def _open(folder: Path | None, run: Mapping[str, Any], *, restart: bool) -> Path
     path = work / "run.json"  # written first: without it nothing was begun
     if path.is_file() and not restart:
         if path.read_text(encoding="utf-8") != text:
-            raise InputError(
+            raise UnfinishedError(
                 f"{work} holds an unfinished run of {folder} with other settings: finish it with the command that "
                 "began it, or discard it with --restart (restart=True)"
             )
