@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +38,14 @@ from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task, load_task, unpublished_rows
 from scalearn.training import JointResult, TrainResult, train, train_joint
 from scalearn.training.callbacks import Meter, OmegaHistory, StopAtCheckpoint, Stopped
+from scalearn.training.work import UnfinishedError
 
 PROGRESS = "progress.json"
 """In the folder of a run under way: what `Meter` writes."""
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LEAST = 1 << 20  # free bytes; with less, what failed failed for want of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +107,17 @@ class Runner:
             stop: whether to stop at the next step, with a checkpoint; asked after every step.
 
         Raises:
-            InputError: the failure cannot be recorded, for instance because the disk is full.
+            InputError: the folder of runs cannot be written, for instance because the disk is full.
         """
         try:
             return self(run, stop)
         except Stopped:
             return Report(stopped=True)
         except Exception as error:
+            if (reason := _no_room(error, self.settings.runs)) is not None:  # nor would there be for any other run
+                raise InputError(
+                    f"{self.settings.runs} cannot be written ({reason}): make room, and give the same command again"
+                ) from error
             failure = Failure(error=_one_line(error), traceback=traceback.format_exc())
             with writable(self.settings.runs):
                 keep_failure(self.settings.runs, run, failure)
@@ -123,6 +136,7 @@ class Runner:
         outcome = self._found(place)
         if outcome is not None:
             place.sweep()
+            forget_failure(self.settings.runs, run)
             return Report(outcome=outcome, found=True)
         with place.lock() as ours:
             if not ours:
@@ -149,7 +163,10 @@ class Runner:
 
     def _found(self, place: Place) -> Outcome | None:
         result = place.read()
-        return None if result is None else result.outcome
+        if result is None:
+            return None
+        result.check()
+        return result.outcome
 
     def _train(
         self,
@@ -161,7 +178,7 @@ class Runner:
         stop: Callable[[], bool],
     ) -> Outcome:
         start_measuring()
-        meter = Meter(place.partial / PROGRESS, facts={"id": run.id})
+        meter = Meter(place.partial / PROGRESS, facts={"id": run.id, "run": run.describe()})
         watching: list[TrainerCallback] = [meter, StopAtCheckpoint(stop)]
         outcomes: list[Outcome] = []
 
@@ -206,12 +223,13 @@ class Runner:
             "finishing": finishing,
         }
         model: JointModel | TransferModel
+        begin: Callable[..., object]
         with writable(self.settings.runs):
             self.settings.runs.mkdir(parents=True, exist_ok=True)
         if isinstance(run.recipe, JointRecipe):
             model = JointModel.from_backbone(run.backbone, tasks=tasks, method=run.method, seed=run.seed)
             model.to(self.device)
-            train_joint(model, place.folder, recipe=run.recipe, callbacks=watching, **shared)
+            begin = partial(train_joint, model, place.folder, recipe=run.recipe, callbacks=watching, **shared)
         else:
             assert isinstance(run.recipe, Recipe)
             (task,) = tasks
@@ -221,7 +239,11 @@ class Runner:
             model.to(self.device)
             if model.has_omega:
                 watching.append(OmegaHistory(model))
-            train(model, place.folder, recipe=run.recipe, callbacks=watching, **shared)
+            begin = partial(train, model, place.folder, recipe=run.recipe, callbacks=watching, **shared)
+        try:
+            begin()
+        except UnfinishedError:  # of another version: the place is this run's alone
+            begin(restart=True)
         (outcome,) = outcomes
         return outcome
 
@@ -279,6 +301,21 @@ def _named(task: Task, value: Any) -> str:
     if task.kind == "multi-label":
         return ";".join(name for name, present in zip(task.labels, value, strict=True) if present)
     return task.labels[int(value)]
+
+
+def _no_room(error: BaseException | None, folder: Path) -> str | None:
+    """Why nothing can be written, if that is what is behind an error; those who write tensors say it in words alone."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return error.strerror
+        for number in _NO_ROOM:
+            if os.strerror(number) in str(error):
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < _LEAST:
+            return os.strerror(errno.ENOSPC)
+    return None
 
 
 def _one_line(error: Exception) -> str:

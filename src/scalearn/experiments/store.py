@@ -18,7 +18,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from scalearn.atomic import writable, write_text
+from scalearn.atomic import sweep, writable, write_text
 from scalearn.errors import InputError
 from scalearn.experiments.outcome import Failure, Outcome
 from scalearn.experiments.plan import RunSpec
@@ -69,7 +69,7 @@ class Place:
         """Whether this run is ours alone for the length of the block: nobody else is at it."""
         with writable(self.runs):
             self.runs.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.runs / f".{self.name}.lock", timeout=0)
+            lock = FileLock(self._lock, timeout=0)
             try:
                 lock.acquire()
             except Timeout:
@@ -79,24 +79,24 @@ class Place:
             yield True
         finally:
             if self.folder.is_dir():  # done: who still waits for the lock will look for the result first
-                Path(lock.lock_file).unlink(missing_ok=True)
+                self._lock.unlink(missing_ok=True)
             lock.release()
 
     def busy(self) -> bool:
         """Whether somebody is at it."""
-        path = self.runs / f".{self.name}.lock"
-        if not path.exists():
-            return False
-        try:
-            with FileLock(path, timeout=0):
-                return False
-        except Timeout:
-            return True
+        with suppress(InputError):  # a folder that cannot be written: nobody can be at it
+            if self._lock.exists():
+                with self.lock() as ours:
+                    return not ours
+        return False
 
     def sweep(self) -> None:
-        """Removes what an interruption after the end left; for whoever holds the lock."""
-        if self.folder.is_dir():
-            shutil.rmtree(self.partial, ignore_errors=True)
+        """Removes what an interruption after the end left: the lock, and what was not removed of the partial folder."""
+        if not (self.folder.is_dir() and (self._lock.exists() or self.partial.exists())):
+            return
+        with suppress(InputError), self.lock() as ours:
+            if ours:  # else somebody is just about to do so
+                shutil.rmtree(self.partial, ignore_errors=True)
 
     def read(self) -> Result | None:
         """The finished run; None if there is none.
@@ -137,6 +137,10 @@ class Place:
         told: dict[str, Any] = {"key": dict(key), "outcome": asdict(outcome), "files": files}
         told["sha256"] = hashlib.sha256(_canonical(told).encode()).hexdigest()
         write_text(into / RESULT, json.dumps(told, indent=2) + "\n")
+
+    @property
+    def _lock(self) -> Path:
+        return self.runs / f".{self.name}.lock"
 
     @property
     def _remedy(self) -> str:
@@ -209,19 +213,35 @@ def under_way(runs: Path) -> list[Place]:
 def read_failure(runs: Path, run: RunSpec) -> Failure | None:
     """Why a run has no result; None if it has not failed."""
     try:
-        return Failure(**json.loads(_failed(runs, run).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        told = json.loads(_failed(runs, run).read_text(encoding="utf-8"))
+        return Failure(error=told["error"], traceback=told["traceback"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def keep_failure(runs: Path, run: RunSpec, failure: Failure) -> None:
     """Writes why a run has no result."""
-    write_text(_failed(runs, run), json.dumps(asdict(failure), indent=2) + "\n")
+    told = {**asdict(failure), "title": str(run), "run": run.describe()}
+    write_text(_failed(runs, run), json.dumps(told, indent=2) + "\n")
+
+
+def failures(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """All failures of a folder, with what failed: ``error``, ``traceback``, ``title``, and ``run`` as described."""
+    found = []
+    for path in sorted((runs / "failed").glob("*.json")):
+        try:
+            found.append((path, dict(json.loads(path.read_text(encoding="utf-8")))))
+        except (OSError, ValueError):
+            continue  # it is tried again, or was just forgotten
+    return found
 
 
 def forget_failure(runs: Path, run: RunSpec) -> None:
     """It has a result now."""
-    _failed(runs, run).unlink(missing_ok=True)
+    path = _failed(runs, run)
+    with suppress(OSError):  # in a folder that cannot be written
+        sweep(path)
+        path.unlink(missing_ok=True)
 
 
 def _failed(runs: Path, run: RunSpec) -> Path:
