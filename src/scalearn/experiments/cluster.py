@@ -6,9 +6,11 @@ again goes on from its last checkpoint there. Never run on more than one machine
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
@@ -49,10 +51,11 @@ class Cluster:
         self.parallel = int(room)
         self.slots = 4 * self.parallel  # some wait in Ray's queue, so that a cluster that grows by itself does
         shared = replace(settings, runs=settings.runs.resolve(), data=settings.data and settings.data.resolve())
-        flag = self._ray.remote(_Flag).options(num_cpus=0)
+        flag = self._ray.remote(_Flag).options(num_cpus=0, max_restarts=-1)
         self._flag = flag.remote()
         task = self._ray.remote(_attempt).options(num_cpus=cpus, num_gpus=gpus, max_retries=3)
-        self._task: Callable[[RunSpec], Any] = lambda run: task.remote(shared, run, cpus, self._flag)
+        here = os.getcwd()
+        self._task: Callable[[RunSpec], Any] = lambda run: task.remote(shared, run, cpus, self._flag, here)
 
     def __enter__(self) -> Cluster:
         return self
@@ -62,8 +65,10 @@ class Cluster:
 
     def submit(self, run: RunSpec) -> Future[Report]:
         """Gives a run to Ray."""
-        future: Future[Report] = self._task(run).future()
-        return future
+        theirs: Future[Report] = self._task(run).future()
+        ours: Future[Report] = Future()
+        theirs.add_done_callback(lambda done: _copy(done, ours))
+        return ours
 
     def stop(self) -> None:
         """Asks all runs to stop at a checkpoint."""
@@ -109,10 +114,21 @@ def _runner(settings: Settings) -> Runner:
     return Runner(settings)
 
 
-def _attempt(settings: Settings, run: RunSpec, threads: int, flag: Any) -> Report:
+def _copy(theirs: Future[Report], ours: Future[Report]) -> None:
+    """With the error as it was raised, not as Ray tells it with all that it knows about where."""
+    error = theirs.exception()
+    if error is None:
+        ours.set_result(theirs.result())
+    else:
+        ours.set_exception(getattr(error, "cause", None) or error)
+
+
+def _attempt(settings: Settings, run: RunSpec, threads: int, flag: Any, where: str) -> Report:
     import ray
     import torch
 
+    with suppress(OSError):
+        os.chdir(where)  # a recipe may name folders from where it was given
     torch.set_num_threads(threads)
     asked = [0.0]
 
@@ -120,6 +136,9 @@ def _attempt(settings: Settings, run: RunSpec, threads: int, flag: Any) -> Repor
         if time.monotonic() - asked[0] < _ASK:
             return False
         asked[0] = time.monotonic()
-        return bool(ray.get(flag.asked.remote()))
+        try:
+            return bool(ray.get(flag.asked.remote(), timeout=_ASK))
+        except ray.exceptions.RayError:  # it is being restarted, or busy: no reason to lose a run
+            return False
 
     return _runner(settings).attempt(run, stop)

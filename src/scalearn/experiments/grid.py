@@ -10,7 +10,7 @@ What is done is on disk alone, so that a launch may end at any moment, and sever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +102,14 @@ class Grid:
     ) -> None:
         self.plan = plan
         self.runs = runs
-        self.running: dict[Future[Report], RunSpec] = {}
-        self.over: dict[str, Outcome | Failure] = {}
-        """By `RunSpec.id`."""
+        self.running: Mapping[str, RunSpec] = {}
+        """Those that were asked for, by `RunSpec.id`; replaced as a whole, for other threads to read."""
+        self.over: Mapping[str, Outcome | Failure] = {}
+        """Likewise."""
         self.found: set[str] = set()
         self._executor = executor
         self._stopping = stopping
+        self._futures: dict[Future[Report], RunSpec] = {}
         self._todo = {run.id: run for run in plan.runs}
         self._resting: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
@@ -119,19 +121,20 @@ class Grid:
         Raises:
             InputError: a result or a failure cannot be written, for instance because the disk is full.
         """
-        while self._todo or self.running:
+        while self._todo or self._futures:
             if self._stopping():
                 self._todo.clear()
                 self._executor.stop()
             else:
                 self._submit()
-            if not self.running:
+            if not self._futures:
                 if self._todo:
                     time.sleep(_POLL)  # others are at all that is left
                 continue
-            ended, _ = wait(self.running, timeout=_POLL, return_when=FIRST_COMPLETED)
+            ended, _ = wait(self._futures, timeout=_POLL, return_when=FIRST_COMPLETED)
             for future in ended:
-                run = self.running.pop(future)
+                run = self._futures.pop(future)
+                self.running = {run_id: other for run_id, other in self.running.items() if run_id != run.id}
                 report = self._report(run, future)
                 result = report.outcome or report.failure
                 if result is not None:
@@ -142,11 +145,12 @@ class Grid:
     @property
     def seconds_left(self) -> float | None:
         """An estimate, from the operations that runs cost at most and the seconds they took."""
-        made = {run_id: o for run_id, o in self.over.items() if run_id not in self.found and isinstance(o, Outcome)}
+        over = self.over
+        made = {run_id: o for run_id, o in over.items() if run_id not in self.found and isinstance(o, Outcome)}
         seconds = sum(outcome.seconds for outcome in made.values())
         if not seconds:
             return None
-        left = [operations for run_id, operations in self._operations.items() if run_id not in self.over]
+        left = [operations for run_id, operations in self._operations.items() if run_id not in over]
         rate = sum(self._operations[run_id] for run_id in made) / seconds
         return sum(left) / rate / max(1, min(self._executor.parallel, len(left)))
 
@@ -154,12 +158,13 @@ class Grid:
         """Asks for as many runs as there are slots, in order, each when its sources are over."""
         now = time.monotonic()
         for run in list(self._todo.values()):
-            if len(self.running) >= self._executor.slots or self._stopping():
+            if len(self._futures) >= self._executor.slots or self._stopping():
                 return
             if self._resting.get(run.id, 0.0) > now or any(need.id not in self.over for need in run.needs):
                 continue
             del self._todo[run.id]
-            self.running[self._executor.submit(run)] = run
+            self.running = {**self.running, run.id: run}
+            self._futures[self._executor.submit(run)] = run
             if self._executor.slots == 1:
                 return
 
@@ -186,7 +191,7 @@ class Grid:
             self._todo[run.id] = run
 
     def _step(self, run: RunSpec, result: Outcome | Failure, *, found: bool) -> Step:
-        self.over[run.id] = result
+        self.over = {**self.over, run.id: result}
         if found:
             self.found.add(run.id)
         return Step(

@@ -7,14 +7,17 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from multiprocessing.synchronize import Event
+from contextlib import contextmanager
+from ctypes import c_byte
 
 import torch
 
 from scalearn.experiments.plan import RunSpec
 from scalearn.experiments.runner import Report, Runner, Settings
 
+_ASKING = (signal.SIGINT, signal.SIGTERM)
 _WATCH = 0.5  # seconds between looks at whether the process that began this one is still there
 
 
@@ -31,7 +34,7 @@ class Workers:
         self._settings = settings
         self._threads = max(1, (os.cpu_count() or 1) // count)
         self._context = multiprocessing.get_context("spawn")  # threads and CUDA do not survive a fork
-        self._stop = self._context.Event()
+        self._stop = self._context.RawValue("b", 0)  # an Event has a lock, which who is killed with it never gives back
         self._pools = [self._pool() for _ in range(count)]
         self._busy: list[Future[Report] | None] = [None] * count
 
@@ -48,17 +51,18 @@ class Workers:
     def submit(self, run: RunSpec) -> Future[Report]:
         """Begins a run in a process that has none; a new one takes the place of one that died."""
         slot = next(i for i, future in enumerate(self._busy) if future is None or future.done())
-        try:
-            future = self._pools[slot].submit(_attempt, run)
-        except BrokenExecutor:
-            self._pools[slot] = self._pool()
-            future = self._pools[slot].submit(_attempt, run)
+        with _deaf():
+            try:
+                future = self._pools[slot].submit(_attempt, run)
+            except BrokenExecutor:
+                self._pools[slot] = self._pool()
+                future = self._pools[slot].submit(_attempt, run)
         self._busy[slot] = future
         return future
 
     def stop(self) -> None:
         """Asks all runs to stop at a checkpoint."""
-        self._stop.set()
+        self._stop.value = 1
 
     def _kill(self) -> None:
         for pool in self._pools:
@@ -74,16 +78,29 @@ class Workers:
         )
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes begun in the block are born deaf to what asks to stop; this one hears it after the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Process:
     """What a worker process holds between its runs."""
 
     runner: Runner
-    stop: Event
+    stop: c_byte
 
 
-def _begin(settings: Settings, threads: int, stop: Event, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _begin(settings: Settings, threads: int, stop: c_byte, parent: int) -> None:
+    for number in _ASKING:  # they may reach all processes of a terminal or a job; the first one decides
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _Process.runner, _Process.stop = Runner(settings), stop
@@ -97,4 +114,4 @@ def _end_with(parent: int) -> None:
 
 
 def _attempt(run: RunSpec) -> Report:
-    return _Process.runner.attempt(run, _Process.stop.is_set)
+    return _Process.runner.attempt(run, lambda: bool(_Process.stop.value))
