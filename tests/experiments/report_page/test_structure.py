@@ -139,7 +139,11 @@ def test_scores_lead_to_their_runs(example: Path) -> None:
 
 def test_a_table_for_each_point(made: Any) -> None:
     page = made({"few_shot": {"k": [4, 16]}, "tasks": ["rte"], "methods": ["head", "adapter"], "sources": None})
-    assert [board["title"] for board in data_of(page)["boards"]] == ["k = 4", "k = 16"]
+    data = data_of(page)
+    assert [board["title"] for board in data["boards"]] == ["k = 4", "k = 16"]
+    for board in data["boards"]:
+        places = [place for line in board["lines"] for runs in line["runs"] for place in runs.values()]
+        assert len(places) == 6 and {data["runs"][place]["point"] for place in places} == {board["title"]}
     assert '<a href="#curves">Few-shot</a>' in page.read_text()
 
 
@@ -161,6 +165,7 @@ def test_a_large_experiment_is_a_small_file(large: Path) -> None:
     assert len(runs) == 234
     assert large.stat().st_size < 1_300_000
     assert all(len(run["loss"]) <= 24 for run in runs)
+    assert sum(len(frame) for run in runs if "omega" in run for frame in run["omega"]["frames"]) <= 80_000
     omega = next(run["omega"] for run in runs if run["label"] == "scalearn")
     assert omega["of"] == 41 and omega["steps"][0] == 0 and omega["steps"][-1] == 640
     assert omega["steps"][omega["kept"]] == 608
