@@ -19,6 +19,8 @@ from scalearn.tasks import Task
 
 BASE = {"name": "test", "backbones": "roberta-base", "tasks": ["rte", "cola"], "protocol": "published"}
 THREE = {"tasks": ["mnli", "rte", "cola"]}
+PUBLISHED = {**THREE, "seed": 0}
+"""All targets share sources of one seed, as in the paper."""
 
 
 def plan(**fields: Any) -> Plan:
@@ -29,8 +31,19 @@ def names(runs: Any) -> list[str]:
     return [f"{run.method.name} {' '.join(run.tasks)} {run.seed}" for run in runs]
 
 
-def test_runs_are_seed_major_with_the_shared_sources_first() -> None:
+def test_runs_are_seed_major_with_the_sources_first() -> None:
     found = plan(methods=["head", "scalearn"], sources=THREE, seeds={"default": 2, "cola": 1})
+    assert names(found.runs) == [
+        *("adapter mnli 0", "adapter cola 0", "adapter rte 0"),
+        *("head rte 0", "scalearn rte 0", "head cola 0", "scalearn cola 0"),
+        *("adapter mnli 1", "adapter cola 1", "adapter rte 1"),
+        *("head rte 1", "scalearn rte 1"),
+    ]
+    assert len(found.only_sources) == 6 == len(found.cells)
+
+
+def test_sources_of_one_seed_are_shared_by_all_seeds() -> None:
+    found = plan(methods=["head", "scalearn"], sources=PUBLISHED, seeds={"default": 2, "cola": 1})
     assert names(found.runs) == [
         *("adapter mnli 0", "adapter cola 0", "adapter rte 0"),
         *("head rte 0", "scalearn rte 0", "head cola 0", "scalearn cola 0"),
@@ -40,8 +53,23 @@ def test_runs_are_seed_major_with_the_shared_sources_first() -> None:
     assert len(found.cells) == 6
 
 
-def test_every_seed_has_the_same_sources_and_its_own_last() -> None:
-    found = plan(methods=["scalearn"], sources=THREE, seeds=2)
+def test_no_run_comes_before_what_it_needs() -> None:
+    for sources in (THREE, PUBLISHED):
+        found = plan(methods=["scalearn", "adapter", "full-m"], sources=sources, seeds=3)
+        places = {run.id: place for place, run in enumerate(found.runs)}
+        needs = [(need.id, run.id) for run in found.runs for need in run.needs]
+        assert needs and all(places[need] < places[run] for need, run in needs)
+
+
+def test_a_source_is_of_the_seed_of_its_target_or_of_seed_0() -> None:
+    for sources, expected in ((THREE, {(0, 0), (1, 1)}), (PUBLISHED, {(0, 0), (1, 0)})):
+        found = plan(methods=["scalearn"], sources=sources, seeds=2)
+        assert {(run.seed, need.seed) for run in found.runs for need in run.needs} == expected
+    assert plan(methods=["scalearn"], sources={**THREE, "seed": "same"}, seeds=2).runs[0].id == found.runs[0].id
+
+
+def test_every_seed_may_have_the_same_sources_and_its_own_last() -> None:
+    found = plan(methods=["scalearn"], sources=PUBLISHED, seeds=2)
     by_task = {(run.tasks[0], run.seed): run for run in found.runs if run.method.name == "scalearn"}
     assert by_task["rte", 0].source_names == by_task["rte", 1].source_names == ("mnli", "cola", "rte")
     assert by_task["cola", 0].source_names == ("mnli", "rte", "cola")
@@ -69,7 +97,7 @@ def test_sources_may_be_trained_otherwise() -> None:
 
 
 def test_where_rows_are_drawn_by_seed_the_own_source_sees_the_same_rows() -> None:
-    found = plan(methods=["scalearn"], sources=THREE, seeds=2, rows={"train": 50})
+    found = plan(methods=["scalearn"], sources=PUBLISHED, seeds=2, rows={"train": 50})
     (of_seed_1,) = [run for run in found.runs if run.tasks == ("rte",) and run.seed == 1 and run.sources]
     assert [(run.tasks[0], run.seed) for run in of_seed_1.needs] == [("mnli", 0), ("cola", 0), ("rte", 1)]
     assert {run.draw for run in found.runs} == {Draw(train=50)}
@@ -78,7 +106,7 @@ def test_where_rows_are_drawn_by_seed_the_own_source_sees_the_same_rows() -> Non
 @pytest.mark.parametrize(("protocol", "own_seed"), [("paper", 0), ("true", 1)])
 def test_few_shot(protocol: str, own_seed: int) -> None:
     few = {"k": [4, 16], "protocol": protocol}
-    sources = {**THREE, "changes": {"epochs": 7}}  # not of the own one, which is a few-shot run
+    sources = {**PUBLISHED, "changes": {"epochs": 7}}  # not of the own one, which is a few-shot run
     found = plan(methods=["adapter", "scalearn"], sources=sources, seeds=2, few_shot=few)
     run = next(run for run in found.runs if run.sources and run.seed == 1 and run.draw.k == 16)
     mnli, cola, own = run.needs
