@@ -6,7 +6,6 @@ Stopped at any moment, a comparison goes on where it stood (`scalearn.experiment
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from scalearn.backbones import MINILM, load_backbone
 from scalearn.errors import InputError
 from scalearn.experiments.draw import ALL_ROWS, Draw
 from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
+from scalearn.experiments.machine import peak_memory
 from scalearn.experiments.tables import markdown_table
 from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
@@ -198,20 +198,10 @@ def _run(
         epochs=result.epochs,
         seconds=time.perf_counter() - started,
         model=path.stem,
-        peak_memory=_peak_memory(),
+        peak_memory=peak_memory(),
     )
     keep_run(path, key, asdict(run))
     return run
-
-
-def _peak_memory() -> float:
-    """Largest resident memory of this process so far, GB; 0 where the system does not tell."""
-    if sys.platform == "win32":
-        return 0.0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # macOS counts bytes, others kilobytes
 
 
 def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 
 import torch
 
-from scalearn.atomic import write_text
+from scalearn.experiments.sealed import digest, seal, unseal
 from scalearn.methods import Method, Optimisation
 from scalearn.precision import resolve
 from scalearn.sources import Source
@@ -53,25 +51,21 @@ def key_of(
 
 def place_of(folder: Path, key: Mapping[str, Any]) -> Path:
     """Where a run stands: a file named by the hash of everything that makes it this run."""
-    return folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    return folder / f"{digest(key)[:16]}.json"
 
 
-def read_run(path: Path, *, key: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """The run that was kept here; None if there is none, it was cut short, or it has another key than the one given."""
-    found, run = read_kept(path)
-    return run if run and key in (None, found) else None
+def read_run(path: Path) -> dict[str, Any] | None:
+    """The run that was kept here; None if there is none.
 
-
-def read_kept(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A run's key, and the run that was kept here; both empty if there is none, or it was cut short."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        found, run = kept["key"], kept["run"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}, {}
-    return (found, run) if isinstance(found, dict) and isinstance(run, dict) else ({}, {})
+    Raises:
+        DamagedError: it was cut short or changed.
+    """
+    if not path.exists():
+        return None
+    run: dict[str, Any] = unseal(path, remedy="restore it, or remove it and give the same command again")["run"]
+    return run
 
 
 def keep_run(path: Path, key: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Writes a run, with what makes it this run, as a whole."""
-    write_text(path, json.dumps({"key": key, "run": run}, indent=2) + "\n")
+    seal(path, {"key": key, "run": run})

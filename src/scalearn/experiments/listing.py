@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from scalearn.experiments.outcome import Outcome
 from scalearn.experiments.runner import PROGRESS
-from scalearn.experiments.store import DamagedError, Place, failures, places, under_way
+from scalearn.experiments.sealed import DamagedError
+from scalearn.experiments.store import Place, failures, places, under_way
 
 State = Literal["done", "running", "stopped", "failed", "damaged"]
 

@@ -22,7 +22,8 @@ from scalearn.experiments.outcome import Failure, Outcome
 from scalearn.experiments.plan import Cell, Plan, RunSpec
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.recipe_file import experiment_from
-from scalearn.experiments.store import DamagedError, Result, places, read_failure
+from scalearn.experiments.sealed import DamagedError
+from scalearn.experiments.store import Result, places, read_failure
 
 _FILE = "experiment.json"
 

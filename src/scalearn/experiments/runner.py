@@ -23,6 +23,7 @@ from transformers import TrainerCallback
 
 from scalearn.atomic import writable, write_text
 from scalearn.backbones import load_backbone
+from scalearn.cards import CARD
 from scalearn.errors import InputError
 from scalearn.experiments.draw import Draw
 from scalearn.experiments.kept import key_of
@@ -189,7 +190,7 @@ class Runner:
                 metrics, logits = {tasks[0].name: result.metrics}, {tasks[0].name: result.logits}
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             if run.method.trains_backbone:  # the whole backbone, gigabytes over a grid: only its scores are kept
-                for name in (WEIGHTS, DESCRIPTION, "README.md"):
+                for name in (WEIGHTS, DESCRIPTION, CARD):
                     (folder / name).unlink(missing_ok=True)
             predictions_of(tasks, logits).to_parquet(folder / PREDICTIONS, index=False)
             write_text(folder / HISTORY, json.dumps(result.history) + "\n")

@@ -27,17 +27,15 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from scalearn.atomic import sweep, writable, write_text
+from scalearn.cards import CARD
 from scalearn.errors import InputError
 from scalearn.experiments.outcome import Failure, Outcome
 from scalearn.experiments.plan import RunSpec
+from scalearn.experiments.sealed import DamagedError, digest, seal, unseal
 
 RESULT = "result.json"
 HISTORY = "history.json"
 PREDICTIONS = "predictions.parquet"
-
-
-class DamagedError(InputError):
-    """A file of a finished run is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Place:
     @classmethod
     def of(cls, runs: Path, key: Mapping[str, Any]) -> Place:
         """The place of the run with this key (`scalearn.experiments.kept.key_of`)."""
-        return cls(runs, hashlib.sha256(_canonical(key).encode()).hexdigest()[:16])
+        return cls(runs, digest(key)[:16])
 
     @property
     def folder(self) -> Path:
@@ -107,15 +105,7 @@ class Place:
         if not self.folder.is_dir():
             return None
         path = self.folder / RESULT
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            sha256 = told.pop("sha256")
-        except FileNotFoundError as error:
-            raise DamagedError(f"{path} is missing: {self._remedy}") from error
-        except (OSError, ValueError, AttributeError, KeyError) as error:
-            raise DamagedError(f"{path} is no whole result ({error}): {self._remedy}") from error
-        if hashlib.sha256(_canonical(told).encode()).hexdigest() != sha256:
-            raise DamagedError(f"{path} was changed after it was written (SHA-256 differs): {self._remedy}")
+        told = unseal(path, remedy=self._remedy)
         try:
             return Result(place=self, key=told["key"], outcome=Outcome(**told["outcome"]), files=told["files"])
         except (KeyError, TypeError) as error:
@@ -132,11 +122,9 @@ class Place:
         files = {
             path.relative_to(into).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(into.rglob("*"))
-            if path.is_file() and "logs" not in path.relative_to(into).parts
+            if path.is_file() and path.name != CARD and "logs" not in path.relative_to(into).parts
         }
-        told: dict[str, Any] = {"key": dict(key), "outcome": asdict(outcome), "files": files}
-        told["sha256"] = hashlib.sha256(_canonical(told).encode()).hexdigest()
-        write_text(into / RESULT, json.dumps(told, indent=2) + "\n")
+        seal(into / RESULT, {"key": dict(key), "outcome": asdict(outcome), "files": files})
 
     @property
     def _lock(self) -> Path:
@@ -246,7 +234,3 @@ def forget_failure(runs: Path, run: RunSpec) -> None:
 
 def _failed(runs: Path, run: RunSpec) -> Path:
     return runs / "failed" / f"{run.id}.json"
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

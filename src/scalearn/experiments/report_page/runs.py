@@ -12,7 +12,8 @@ from scalearn.experiments.report_page.examples import examples
 from scalearn.experiments.report_page.histories import Omegas, curves, omegas
 from scalearn.experiments.report_page.rounding import rounded, shown
 from scalearn.experiments.results import Results
-from scalearn.experiments.store import HISTORY, PREDICTIONS, DamagedError, Result
+from scalearn.experiments.sealed import DamagedError
+from scalearn.experiments.store import HISTORY, PREDICTIONS, Result
 from scalearn.methods import Probing, ScaLearn
 
 T = TypeVar("T")
