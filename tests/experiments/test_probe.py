@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from scalearn.errors import InputError
 from scalearn.experiments.draw import Draw
 from scalearn.experiments.probe import GRID, Probe, ProbeRun, checked_grid, points_of, probe
 from scalearn.experiments.probe_report import tables, write_probe
+from scalearn.experiments.sealed import DamagedError
 from scalearn.methods import Probing, changed, recipe_for
 from scalearn.model import TransferModel
 from scalearn.sources import Shelf
@@ -134,10 +135,22 @@ def test_other_settings_are_other_runs(task: Task, shelf: Shelf, tiny_backbone: 
     assert len(list(runs.iterdir())) == 5
 
 
-def test_a_damaged_run_is_trained_again(task: Task, shelf: Shelf, tiny_backbone: str, runs: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:-40], "is no whole result"),
+        (lambda text: text.replace('"seed": 0', '"seed": 1'), "was changed after it was written"),
+    ],
+)
+def test_a_damaged_run_is_named(
+    damage: Callable[[str], str], message: str, task: Task, shelf: Shelf, tiny_backbone: str, runs: Path
+) -> None:
     first = probed(task, shelf.only(["rte"]), tiny_backbone, folder=runs, grid=(1.0,))
     (path,) = runs.iterdir()
-    path.write_text(path.read_text()[:-40])
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(DamagedError, match=f"{path.name} {message}"):
+        probed(task, shelf.only(["rte"]), tiny_backbone, folder=runs, grid=(1.0,))
+    path.unlink()
     again = probed(task, shelf.only(["rte"]), tiny_backbone, folder=runs, grid=(1.0,))
     assert again.runs[0].metrics == first.runs[0].metrics
 
