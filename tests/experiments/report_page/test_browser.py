@@ -97,6 +97,13 @@ def test_headings_sort(opened: Open, example: Path) -> None:
         assert list(map(float, scores)) == sorted(map(float, scores), reverse=direction == "descending")
 
 
+def test_differences_sort_through_zero(opened: Open, example: Path) -> None:
+    page = opened(example)
+    page.click(".pairs th:nth-child(3) button")
+    differences = [float(text.replace("−", "-")) for text in column(page, ".pairs", 3)]
+    assert differences == sorted(differences, reverse=True) and differences[0] > 0 > differences[-1]
+
+
 def test_names_sort_from_a(opened: Open, example: Path) -> None:
     page = opened(example)
     page.click(".scores th:first-child button")
