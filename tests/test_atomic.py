@@ -1,11 +1,15 @@
 """Folders and files are whole or absent."""
 
 import os
+import platform
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from scalearn.atomic import new_folder, replace_folder, write_text
+from scalearn.atomic import new_folder, replace_folder, sweep, write_text
 from scalearn.errors import InputError
 
 
@@ -97,10 +101,49 @@ def test_a_text_file_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: 
     write_text(tmp_path / "a.json", "old")
 
     def fails(*_: object) -> None:
-        raise OSError("disk")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fails)
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(InputError, match=r"a.json cannot be written \(No space left on device\)"):
         write_text(tmp_path / "a.json", "new")
     assert listing(tmp_path) == ["a.json"]
     assert (tmp_path / "a.json").read_text() == "old"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scalearn.atomic import write_text
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_text(Path(sys.argv[1]), "new")
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].json"
+    path.write_text("old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, path])
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_text() == "old" and len(listing(tmp_path)) == 2
+    write_text(tmp_path / "b.json", "another file")
+    assert len(listing(tmp_path)) == 3
+    write_text(path, "newer")
+    assert listing(tmp_path) == ["a[1].json", "b.json"] and path.read_text() == "newer"
+
+
+def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
+    alive, other = os.getpid(), "elsewhere"
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    names = {
+        f".a.json.{platform.node()}-{process.pid}.x1": False,
+        f".a.json.{platform.node()}-{alive}.x2": True,
+        f".a.json.{other}-{process.pid}.x3": True,  # its number means nothing here
+        f".a.json.{platform.node()}-.x4": True,
+        f".b.json.{platform.node()}-{process.pid}.x5": True,
+        "a.json": True,
+    }
+    for name in names:
+        (tmp_path / name).write_text("")
+    sweep(tmp_path / "a.json")
+    assert set(listing(tmp_path)) == {name for name, stays in names.items() if stays}

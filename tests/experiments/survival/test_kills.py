@@ -1,0 +1,179 @@
+"""A grid that is killed again and again ends as one that was left alone."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+SLOW = pytest.mark.slow
+
+
+def killed_and_ended(trial: Any, *words: str, kills: int, seconds: float, seed: int, **how: Any) -> None:
+    """Begins a grid so often, kills it each time with all its processes, and lets it end.
+
+    Args:
+        trial: of the grid.
+        words: more of the command.
+        kills: how many.
+        seconds: from which to draw how long each lives.
+        seed: of the moments.
+        how: to begin it.
+    """
+    chance = random.Random(seed)
+    amid = 0
+    for _ in range(kills):
+        before = trial.out.done
+        begun = trial.begin(*words, **how)
+        time.sleep(chance.uniform(0, seconds))
+        begun.kill()
+        amid += bool(trial.out.under_way)
+        assert {name: trial.out.done[name] for name in before} == before  # what was done is not done again
+    assert amid > kills // 4  # in the middle of a run
+    last = trial.begin(*words, **how)
+    assert last.wait(900) == 0, last.output
+    assert max(trial.told.done.values(), default=1) == 1  # Ray's processes do not tell
+
+
+@pytest.mark.parametrize(("kills", "seed"), [(5, 0), *(pytest.param(20, seed, marks=SLOW) for seed in (1, 2))])
+def test_at_random_moments(trial: Callable[..., Any], recipe: Path, unbroken: Any, kills: int, seed: int) -> None:
+    expected, seconds = unbroken
+    one = trial(recipe)
+    killed_and_ended(one, kills=kills, seconds=1.6 * seconds / kills, seed=seed)
+    assert one.out.essence() == expected.essence()
+    assert one.out.strays() == []
+
+
+@SLOW
+@pytest.mark.parametrize(("words", "beginning"), [((), 10), (("--workers", "2"), 25)])
+def test_from_the_imports_on(
+    trial: Callable[..., Any], recipe: Path, unbroken: Any, words: tuple[str, ...], beginning: float
+) -> None:
+    """New interpreters, killed while they import, begin workers, load, train, evaluate and write."""
+    expected, seconds = unbroken
+    one = trial(recipe)
+    killed_and_ended(one, *words, kills=20, seconds=beginning + 3 * seconds / 20, seed=3, fresh=True)
+    assert one.out.essence() == expected.essence()
+    assert one.out.strays() == []
+
+
+def test_at_changes_of_the_file_system(
+    trial: Callable[..., Any], adapter: Path, unbroken: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Before a file is opened or renamed, a folder made or removed: each of them is the last moment of some launch."""
+    expected, _ = unbroken
+    whole = trial(adapter, "whole")
+    assert whole.begin(die_in=whole.out.path, changes=tmp_path / "changes").wait() == 0
+    changes = int((tmp_path / "changes").read_text())
+    assert changes > 50
+    ((name, essence),) = whole.out.essence().items()
+    assert essence == expected.essence()[name]
+    chance = random.Random(0)
+    count = changes if request.config.getoption("markexpr") != "not slow" else 6
+    for index in range(count):  # one of each part
+        number = 1 + int((index + chance.random()) * changes / count)
+        one = trial(adapter, f"out-{number}")
+        assert one.begin(die_in=one.out.path, die_at=number).wait() == -signal.SIGKILL, number
+        last = one.begin()
+        assert last.wait() == 0, last.output
+        assert one.out.essence() == whole.out.essence(), number
+        assert (one.out.strays(), dict(one.told.done)) == ([], {name: 1}), number
+
+
+@SLOW
+def test_at_one_change_after_the_other(trial: Callable[..., Any], recipe: Path, unbroken: Any) -> None:
+    """A grid that dies hundreds of times, of which each time is a little later."""
+    expected, _ = unbroken
+    one = trial(recipe)
+    chance = random.Random(4)
+    deaths = 0
+    while (code := one.begin(die_in=one.out.path, die_at=chance.randint(10, 120)).wait()) != 0:
+        assert code == -signal.SIGKILL
+        deaths += 1
+    assert deaths > 30
+    assert one.out.essence() == expected.essence()
+    assert (one.out.strays(), set(one.told.done.values())) == ([], {1})
+
+
+def children(launch: Any, what: str) -> list[psutil.Process]:
+    """The processes of a launch with this in their command."""
+    found = []
+    for process in psutil.Process(launch.number).children(recursive=True):
+        try:
+            if what in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def test_a_worker_takes_nothing_with_it(
+    trial: Callable[..., Any], recipe: Path, unbroken: Any, waiting: Callable[..., None]
+) -> None:
+    expected, _ = unbroken
+    one = trial(recipe)
+    grid = one.begin("--workers", "2", step=0.05)
+    waiting(lambda: (one.out.done and len(one.out.under_way) == 2) or grid.ended())
+    first, second = children(grid, "spawn_main")
+    first.kill()
+    assert grid.wait(600) == 0, grid.output
+    assert not second.is_running()
+    assert one.out.essence() == expected.essence()
+    assert (one.out.strays(), set(one.told.done.values())) == ([], {1})
+
+
+@SLOW
+def test_a_run_whose_worker_always_dies_is_given_up(trial: Callable[..., Any], adapter: Path) -> None:
+    one = trial(adapter)
+    grid = one.begin("--workers", "1", die_in=one.out.path, die_at=12, worker=1)
+    assert grid.wait(600) == 1
+    assert "its process died 3 times" in grid.output
+    assert one.out.done == {} and len(one.out.strays()) > 0
+    again = one.begin()
+    assert again.wait() == 0, again.output
+    assert (len(one.out.done), one.out.strays()) == (1, [])
+
+
+@SLOW
+def test_workers_end_with_the_one_that_began_them(
+    trial: Callable[..., Any], recipe: Path, waiting: Callable[..., None]
+) -> None:
+    one = trial(recipe)
+    grid = one.begin("--workers", "2", step=0.5)
+    waiting(lambda: len(one.out.under_way) == 2 or grid.ended())
+    workers = children(grid, "spawn_main")
+    assert len(workers) == 2
+    psutil.Process(grid.number).kill()
+    waiting(lambda: not any(worker.is_running() for worker in workers), seconds=10)
+
+
+@SLOW
+def test_a_ray_worker(trial: Callable[..., Any], recipe: Path, unbroken: Any, waiting: Callable[..., None]) -> None:
+    pytest.importorskip("ray")
+    expected, _ = unbroken
+    one = trial(recipe)
+    grid = one.begin("--ray", "auto", fresh=True)
+    for done in (1, 3):
+        waiting(lambda done=done: (len(one.out.done) >= done and one.out.under_way) or grid.ended(), seconds=400)
+        for worker in children(grid, "ray::_attempt"):
+            worker.kill()
+            break
+        else:
+            pytest.fail(grid.output)
+    assert grid.wait(900) == 0, grid.output
+    assert one.out.essence() == expected.essence()
+    assert one.out.strays() == []
+
+
+@SLOW
+def test_a_grid_on_ray(trial: Callable[..., Any], recipe: Path, unbroken: Any) -> None:
+    pytest.importorskip("ray")
+    expected, _ = unbroken
+    one = trial(recipe)
+    killed_and_ended(one, "--ray", "auto", kills=3, seconds=60, seed=5, fresh=True)
+    assert one.out.essence() == expected.essence()
+    assert one.out.strays() == []
