@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from scalearn.errors import InputError
 from scalearn.experiments import grid, runner
+from scalearn.experiments.cost import cost_of
 from scalearn.experiments.expansion import plan_of
 from scalearn.experiments.grid import DEATHS, Grid, Here, Step
 from scalearn.experiments.live import live_table
@@ -24,7 +25,7 @@ from scalearn.experiments.recipe_file import experiment_from
 from scalearn.experiments.report import write_report
 from scalearn.experiments.results import Results, open_folder
 from scalearn.experiments.runner import Report, Runner, Settings
-from scalearn.experiments.store import Place, read_failure
+from scalearn.experiments.store import Place, places, read_failure
 from scalearn.sources import Source
 from scalearn.tasks import declared
 
@@ -293,7 +294,7 @@ def test_a_full_disk_ends_the_grid_in_one_line(
     with pytest.raises(InputError, match=r"runs cannot be written \(No space left on device\)"):
         run(small(methods=["head"], sources=None))
     assert trainings == ["head"]
-    assert list((tmp_path / "runs").glob("*/*.json")) == []  # neither a result nor a failure
+    assert places(tmp_path / "runs") == [] and not (tmp_path / "runs" / "failed").exists()
 
 
 def test_a_failing_run_stops_no_other(
@@ -321,7 +322,9 @@ def test_a_failing_run_stops_no_other(
     assert list((tmp_path / "runs" / "failed").iterdir()) == []
 
 
-@pytest.mark.parametrize("file", ["result.json", "history.json", "predictions.parquet", "model.safetensors"])
+@pytest.mark.parametrize(
+    "file", ["result.json", "history.json", "predictions.parquet", "model.safetensors", "source.safetensors"]
+)
 def test_a_damaged_run_is_named_and_stops_no_other(
     small: Callable[..., Plan], run: Run, trainings: list[str], tmp_path: Path, file: str
 ) -> None:
@@ -334,9 +337,9 @@ def test_a_damaged_run_is_named_and_stops_no_other(
     for content in (whole[: len(whole) // 2], bytes(changed)):
         (folder / file).write_bytes(content)
         again = run(plan)
-        assert len(again) == 4 and isinstance(next(s for s in again if s.run.method.name != "adapter").result, Failure)
-        assert str(folder / file) in failures(again)["adapter on rte"]
+        assert len(again) == 4 and str(folder / file) in failures(again)["adapter on rte"]
         assert "adapter on cola" not in failures(again)
+        assert (set(failures(again)) > {"adapter on rte"}) == (file in ("result.json", "source.safetensors"))
         assert (folder / file).read_bytes() == content
     (folder / file).write_bytes(whole)
     assert [step.found for step in run(plan)] == [True] * 4
@@ -517,6 +520,7 @@ def test_time_left_is_in_proportion_to_what_runs_cost(small: Callable[..., Plan]
         return iter(Grid(plan, executor, runs=tmp_path))
 
     first, last = steps(found=False)
-    assert first.seconds_left is not None and first.seconds_left < 0.01  # a head costs a small part of full
+    full, head = (cost_of(run).operations for run in plan.runs)
+    assert first.seconds_left == pytest.approx(head / full) and head < full / 20
     assert (first.position, last.position, last.total) == (1, 2, 2)
     assert next(steps(found=True)).seconds_left is None
