@@ -24,8 +24,8 @@ function ranked({ mean: ranks, critical }, width) {
     for (const x of [at(1), end]) picture.append(shape("line", { x1: x, x2: x, y1: 10, y2: 18, stroke: "var(--ink)", "stroke-width": 2 }));
     picture.append(shape("text", { x: at(1) - 8, y: 18, "text-anchor": "end" }, `CD ${fixed(critical, 2)}`));
   }
-  for (const rank of ticksOf(1, ordered.length, Math.min(ordered.length - 1, (to - from) / 36))) {
-    if (!Number.isInteger(rank)) continue;
+  const every = Math.max(1, Math.ceil(24 / (at(2) - at(1))));
+  for (let rank = 1; rank <= ordered.length; rank += every) {
     picture.append(shape("line", { class: "grid", x1: at(rank), x2: at(rank), y1: top - 8, y2: height - 8 }),
       shape("text", { x: at(rank), y: top - 13, "text-anchor": "middle" }, rank));
   }

@@ -75,7 +75,7 @@ function startParameters() {
     const all = board.lines.filter((line) => !hiddenMethods.has(line.label));
     const there = all.filter((line) => line.trained !== null && line.scores[column]);
     const missing = all.filter((line) => !there.includes(line)).map((line) => line.label);
-    const parts = [board.title, there.some((line) => line.trained === 0) ? "0 parameters stand left of the break in the axis." : "",
+    const parts = [board.title && `${board.title}.`, there.some((line) => line.trained === 0) ? "0 parameters stand left of the break in the axis." : "",
       missing.length ? `Without a score there: ${missing.join(", ")}.` : ""];
     caption.textContent = parts.filter(Boolean).join(" ");
     return plotted({
