@@ -73,7 +73,7 @@ def test_every_figure_is_drawn(opened: Open, example: Path) -> None:
     assert "Without a score there: head." in page.inner_text("#parameters-caption")
     assert page.locator(".plot.ranks svg .mark").count() == 7
     ranks = page.locator(".plot.ranks text[text-anchor=middle]")
-    assert ranks.all_inner_texts() == [str(rank) for rank in range(1, 8)]
+    assert ranks.all_text_contents() == [str(rank) for rank in range(1, 8)]
     assert page.locator("#omega-view td").count() == 5 * 6
     assert page.locator("#transfer-view td.own").count() == 3
     page.select_option("#parameters-column", "rte")
