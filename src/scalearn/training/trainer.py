@@ -86,7 +86,7 @@ def arguments_for(
         lr_scheduler_type="linear",
         warmup_steps=recipe.warmup_fraction,
         max_grad_norm=1.0,
-        save_total_limit=1,
+        save_total_limit=2,  # with 1, Trainer removes the last one at the end, before the run is evaluated and saved
         load_best_model_at_end=True,
         bf16=resolve(precision, model.device) == "bf16",
         use_cpu=model.device.type == "cpu",
@@ -166,4 +166,4 @@ def _ended(checkpoint: Path) -> TrainerState | None:
     """The state of a run whose training was over at this checkpoint; None if it was not."""
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     control = state.stateful_callbacks.get("TrainerControl", {})
-    return state if control.get("attributes", {}).get("should_training_stop") else None
+    return state if control.get("args", {}).get("should_training_stop") else None

@@ -1,4 +1,4 @@
-"""Begins `scalearn` commands in a moment: all is imported once, and each command is a fork in a session of its own.
+"""Begins `scalearn` commands in a moment: all is imported once, and each command is a fork, in a group of its own.
 
     python launches.py          reads JSON lines: {"start": words, "told": file, "environment": {}} is answered with a
                                 process number, {"poll": number} with its exit code, or null while it is under way
@@ -108,9 +108,9 @@ def serve() -> None:
             continue
         number = os.fork()
         if number:
+            os.setpgid(number, number)
             print(number, flush=True)
             continue
-        os.setsid()
         told = os.open(asked["told"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(told, stream)

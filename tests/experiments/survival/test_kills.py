@@ -170,10 +170,20 @@ def test_a_ray_worker(trial: Callable[..., Any], recipe: Path, unbroken: Any, wa
 
 
 @SLOW
-def test_a_grid_on_ray(trial: Callable[..., Any], recipe: Path, unbroken: Any) -> None:
+def test_a_grid_on_ray(trial: Callable[..., Any], recipe: Path, unbroken: Any, waiting: Callable[..., None]) -> None:
     pytest.importorskip("ray")
     expected, _ = unbroken
     one = trial(recipe)
-    killed_and_ended(one, "--ray", "auto", kills=3, seconds=60, seed=5, fresh=True)
+    chance = random.Random(5)
+    for _ in range(3):
+        begun = one.begin("--ray", "auto", fresh=True)
+        done = one.out.done
+        waiting(lambda done=done, begun=begun: len(one.out.done) > len(done) or begun.ended())
+        time.sleep(chance.uniform(0, 2))
+        begun.kill()
+        assert {name: one.out.done[name] for name in done} == done
+    assert 3 <= len(one.out.done) < len(expected.done)
+    last = one.begin("--ray", "auto", fresh=True)
+    assert last.wait(600) == 0, last.output
     assert one.out.essence() == expected.essence()
     assert one.out.strays() == []
