@@ -55,13 +55,18 @@ class Omegas:
         """Numbers in one of them."""
         return int(self.values[0].size)
 
+    @property
+    def sources(self) -> int:
+        """How many it has coefficients of."""
+        return int(self.values[0].shape[1])
+
     def data(self, most: int) -> dict[str, Any]:
         """For JSON, at most so many of them; each source after source, its layers in order."""
         places = thinned(range(len(self.steps)), most, keep=self.kept)
         return {
             "layers": self.layers,
             "shared": len(self.values[0]) < self.layers,
-            "sources": int(self.values[0].shape[1]),
+            "sources": self.sources,
             "steps": [self.steps[place] for place in places],
             "frames": [np.rint(self.values[place].T / _UNIT).astype(int).ravel().tolist() for place in places],
             "kept": places.index(self.kept),

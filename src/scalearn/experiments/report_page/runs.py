@@ -99,7 +99,8 @@ class Runs:
     def _finished(self, run: RunSpec, result: Result) -> dict[str, Any]:
         outcome = result.outcome
         kept: list[dict[str, Any]] = self._read(result, HISTORY, result.history) or []
-        if (found := omegas(kept, best_step=outcome.best_step)) is not None:
+        found = omegas(kept, best_step=outcome.best_step)
+        if found is not None and found.sources == len(run.source_names):  # AdapterSoup's one average is of no source
             self._omegas[run.id] = found
         predictions = self._read(result, PREDICTIONS, lambda: examples(result.predictions()))
         others = {name: value for name, value in result.key.items() if name not in ("id", "run", "method", "recipe")}

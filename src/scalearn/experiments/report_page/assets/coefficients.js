@@ -158,7 +158,9 @@ function probesView(runs) {
 
 function startCoefficients() {
   if (document.getElementById("probes")) startProbes();
-  const runs = data.runs.filter((run) => run.omega);
+  const learned = ({ frames: [first, ...others] }) => others.some((frame) => frame.some((value, i) => value !== first[i]));
+  const runs = data.runs.filter((run) => run.omega)
+    .sort((a, b) => learned(b.omega) - learned(a.omega)); // so that the first to be seen moves
   if (!runs.length) return;
   const view = document.getElementById("omega-view");
   chooser(document.getElementById("omega-choice"), runs, ["Backbone", "Target", "Method", "At", "Seed"], ([run]) =>
