@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,9 @@ def test_a_lock_that_was_removed_meanwhile_is_none(place: Place, monkeypatch: py
 def test_what_a_killed_holder_left(place: Place) -> None:
     """Its lock is free; with the finished folder there, lock and partial folder go."""
     command = [sys.executable, "-c", HOLDER, place.runs, place.name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+    with ExitStack() as stack:
+        holder = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        stack.callback(holder.kill)
         assert holder.stdout is not None and holder.stdout.readline() == "True\n"
         (place.partial / "checkpoints").mkdir(parents=True)
         assert place.busy() and under_way(place.runs) == [place]
@@ -167,7 +170,6 @@ def test_what_a_killed_holder_left(place: Place) -> None:
         finish(place)
         place.sweep()  # it may be just about to do so itself
         assert hidden(place) == [f".{place.name}.lock", f".{place.name}.partial"]
-        holder.kill()
     assert not place.busy()
     (place.partial / "checkpoints").mkdir(parents=True, exist_ok=True)
     place.sweep()

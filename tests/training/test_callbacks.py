@@ -152,3 +152,24 @@ def test_omega_at_the_start_and_at_each_evaluation(
     with pytest.raises(Stopped):
         history(tmp_path / "out", StopAtCheckpoint(lambda: steps[-1] == 7))
     assert history(tmp_path / "out") == whole
+
+
+def test_a_run_without_a_best_step_ends_with_its_last(
+    fresh: Fresh, steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a correlation is of no number, since all predictions are alike."""
+    recipe = BY_EPOCH.model_copy(update={"select": "metric"})
+    monkeypatch.setattr(Task, "judge", lambda *_: {"accuracy": float("nan")})
+    whole = fresh()
+    expected = essence(whole, fit(whole, tmp_path / "whole", recipe))
+    steps.clear()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sys.modules["scalearn.training.train"], "check_finite", interrupted)
+        fit(fresh(), tmp_path / "out", recipe)
+    again = fresh()
+    assert essence(again, fit(again, tmp_path / "out", recipe))[0] == expected[0]
+    assert steps == list(range(1, 4 * STEPS + 1))
