@@ -2,12 +2,17 @@
 
 A recipe, from its file to its report, in the order of the modules that see it:
 
-    recipe_file -> recipe -> expansion -> plan -> grid -> outcome -> results -> report
-                                           |                                     |
-                                   cost, recipe_comment                curves, report_probes
+    asked   recipe_file -> recipe -> expansion -> plan
+            which rows: draw, sizes; how long it takes: cost, estimate, recipe_comment
+    done    grid, which run is next -> in this process, workers or cluster: runner, one run -> store, its folder
+            what makes it this run: kept; sealed, machine, outcome; on the terminal: live
+    found   results -> scoreboard
+            statistics; the paper's scores: published; whatever a folder holds: listing
+    shown   report -> tables, latex, report_csv, report_figures (ranks, efficiency, curves, heatmap), report_probes,
+            report_page/
 
-``draw`` and ``sizes`` say which rows a run sees and how many there are; ``kept`` when a run is done already. Beside
-recipes, ``compare`` and ``probe`` are small experiments of one command each, and ``counting`` trains nothing.
+Beside recipes, ``compare`` and ``probe`` are small experiments of one command each, ``demo`` and ``page`` the one that
+ships, and ``counting`` trains nothing.
 """
 
 from scalearn.experiments.compare import Row, Run, compare, markdown, summarise
