@@ -187,8 +187,7 @@ class Grid:
 
     def _again(self, run: RunSpec, *, rest: float) -> None:
         self._resting[run.id] = time.monotonic() + rest
-        if not self._stopping():
-            self._todo[run.id] = run
+        self._todo[run.id] = run
 
     def _step(self, run: RunSpec, result: Outcome | Failure, *, found: bool) -> Step:
         self.over = {**self.over, run.id: result}

@@ -32,7 +32,7 @@ def ends_well(one: Any, unbroken: Any) -> None:
     """As if nothing had been."""
     again = one.begin()
     assert again.wait() == 0, again.output
-    assert one.out.essence() == {name: unbroken[0].essence()[name] for name in one.out.done}
+    assert one.out.essence() == {name: unbroken.essence()[name] for name in one.out.done}
     assert one.out.done and one.out.strays() == []
 
 

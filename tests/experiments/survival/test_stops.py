@@ -43,7 +43,7 @@ def test_at_the_very_step(
     assert again.wait() == 0, again.output
     assert [step for _, step in one.told.steps] == list(range(1, STEPS + 1))  # none of them twice
     ((name, essence),) = one.out.essence().items()
-    assert essence == unbroken[0].essence()[name]
+    assert essence == unbroken.essence()[name]
     assert one.out.done[name]["outcome"]["attempts"] == 2
     assert one.out.strays() == []
 
@@ -64,7 +64,7 @@ def test_the_second_at_once(
     again = one.begin()
     assert again.wait() == 0, again.output
     ((name, essence),) = one.out.essence().items()
-    assert essence == unbroken[0].essence()[name]
+    assert essence == unbroken.essence()[name]
     assert one.out.strays() == []
 
 
@@ -90,7 +90,7 @@ def test_workers(
     again = one.begin("--workers", "2")
     assert again.wait(600) == 0, again.output
     assert len(one.told.steps) == len(set(one.told.steps))
-    assert one.out.essence() == unbroken[0].essence()
+    assert one.out.essence() == unbroken.essence()
     assert one.out.strays() == []
 
 
@@ -117,5 +117,5 @@ def test_ray(trial: Callable[..., Any], recipe: Path, unbroken: Any, waiting: Ca
     assert "Traceback" not in grid.output
     again = one.begin()
     assert again.wait(600) == 0, again.output
-    assert one.out.essence() == unbroken[0].essence()
+    assert one.out.essence() == unbroken.essence()
     assert one.out.strays() == []
