@@ -26,7 +26,7 @@ def killed_and_ended(
         trial: of the grid.
         words: more of the command.
         kills: how many; a fifth of them early, the others after a random part of the work.
-        early: seconds that a launch needs before it trains, or a bit more.
+        early: seconds that a launch may need before it trains.
         seed: of the moments.
         waiting: for the work.
         how: to begin it.
@@ -36,7 +36,8 @@ def killed_and_ended(
         before, told = trial.out.done, trial.told.count
         begun = trial.begin(*words, **how)
         if number % 5 == 1:
-            time.sleep(chance.uniform(0, early))
+            end = time.monotonic() + chance.uniform(0, early)
+            waiting(lambda told=told, end=end: trial.told.count > told or time.monotonic() > end)
         else:
             more = told + chance.randint(1, LINES // kills)
             waiting(lambda begun=begun, more=more: trial.told.count >= more or begun.ended())
