@@ -137,7 +137,7 @@ def test_every_task_of_a_joint_model_can_be_asked(place: Path, tiny_backbone: st
     python, shell = blocks(card, "python")[0], blocks(card, "sh")[0]
     answers = [line for line in python.splitlines() if line.startswith("answers")]
     assert len(answers) == 3
-    assert "task='pair'" in answers[0] and "task='scale'" in answers[1]
+    assert 'task="pair"' in answers[0] and 'task="scale"' in answers[1]
     run_python(card)
     lines = re.split(r"^(?=scalearn)", shell, flags=re.MULTILINE)[1:]
     assert len(lines) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -39,3 +40,8 @@ def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A table of cells that are Markdown already."""
     lines = [headings, ("---",) * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def literal(text: str) -> str:
+    """A string as Python writes it, in double quotes as formatters have it."""
+    return json.dumps(text, ensure_ascii=False)

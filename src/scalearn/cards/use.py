@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shlex
 
-from scalearn.cards.escape import block, code, one_line
+from scalearn.cards.escape import block, code, literal, one_line
 from scalearn.cards.facts import BUILTIN, CardFacts, copied
 
 
 def use_of_model(facts: CardFacts) -> list[str]:
     """Paragraphs: loading a model and predicting, in Python and on the command line; each snippet runs as it stands."""
     model = "JointModel" if facts.joint else "TransferModel"
-    elsewhere = "" if facts.hub_id is not None else f", backbone={one_line(facts.backbone_name)!r}"
+    elsewhere = "" if facts.hub_id is not None else f", backbone={literal(one_line(facts.backbone_name))}"
     python = ["import scalearn as sl", "", f'model = sl.{model}.from_pretrained("."{elsewhere})']
     shell = []
     for task in facts.tasks:
         row = [f"<{one_line(column)}>" for column in task.columns]
-        which = f", task={task.name!r}" if facts.joint else ""
-        python.append(f"answers = model.predict([{row[0]!r}]{which})" if len(row) == 1 else _many(row, which))
+        which = f", task={literal(task.name)}" if facts.joint else ""
+        python.append(f"answers = model.predict([{literal(row[0])}]{which})" if len(row) == 1 else _many(row, which))
         options = [f"--task={task.name}"] if facts.joint else []
         if facts.hub_id is None:
             options.append(f"--backbone={one_line(facts.backbone_name)}")
@@ -40,17 +40,18 @@ def use_of_model(facts: CardFacts) -> list[str]:
 
 
 def _many(row: list[str], which: str) -> str:
-    return f"answers = model.predict([({', '.join(map(repr, row))})]{which})"
+    return f"answers = model.predict([({', '.join(map(literal, row))})]{which})"
 
 
 def use_as_source(facts: CardFacts) -> list[str]:
     """Paragraphs: learning a task of one's own over the source in the folder."""
     backbone = one_line(facts.backbone_name)
+    name = literal(backbone)
     python = [
         "import scalearn as sl",
         "",
         'task = sl.Task.from_files("train.csv", text="text", label="label")',
-        f'model = sl.TransferModel.from_backbone({backbone!r}, task=task, method="scalearn", sources=sl.Shelf("."))',
+        f'model = sl.TransferModel.from_backbone({name}, task=task, method="scalearn", sources=sl.Shelf("."))',
         'sl.train(model, "runs/mine")',
     ]
     options = [] if backbone == "minilm" else [f"--backbone={backbone}"]
