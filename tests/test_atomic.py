@@ -147,3 +147,23 @@ def test_only_what_the_dead_left_is_swept(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     sweep(tmp_path / "a.json")
     assert set(listing(tmp_path)) == {name for name, stays in names.items() if stays}
+
+
+KILLED_IN_FOLDER = """
+import os, signal, sys
+from pathlib import Path
+from scalearn.atomic import new_folder
+with new_folder(Path(sys.argv[1])) as aside:
+    (aside / "a.txt").write_text("a")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_of_a_folder_left_goes_with_the_next(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_FOLDER, tmp_path / "out"])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(listing(tmp_path)) == 2
+    with new_folder(tmp_path / "out") as aside:
+        (aside / "b.txt").write_text("b")
+        assert len(listing(tmp_path)) == 2  # its own
+    assert listing(tmp_path) == ["out", "out/b.txt"]

@@ -44,13 +44,16 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
 def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yields a temporary sibling of `folder` to write into; it takes that name if the block succeeds, else vanishes.
 
+    What writers of `folder` that were killed left behind goes too.
+
     Raises:
         InputError: `folder` may not be written (`refuse_existing`), or cannot be made.
     """
     refuse_existing(folder, overwrite=overwrite)
     with writable(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        sweep(folder)
+        aside = Path(tempfile.mkdtemp(prefix=_aside(folder), dir=folder.parent))
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
@@ -90,7 +93,7 @@ def write_text(path: Path, text: str) -> None:
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.{_WRITER}-{os.getpid()}.", dir=path.parent)
+        handle, aside = tempfile.mkstemp(prefix=_aside(path), dir=path.parent)
     try:
         with writable(path):
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
@@ -108,7 +111,15 @@ def sweep(path: Path) -> None:
     for aside in path.parent.glob(f"{glob.escape(start)}*"):
         number = aside.name.removeprefix(start).partition(".")[0]
         if number.isdecimal() and not psutil.pid_exists(int(number)):
-            aside.unlink(missing_ok=True)
+            if aside.is_dir():
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                aside.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> str:
+    """How the names of what this process puts aside for `path` begin."""
+    return f".{path.name}.{_WRITER}-{os.getpid()}."
 
 
 def _umask() -> int:
