@@ -22,6 +22,7 @@ from scalearn.experiments.runner import Runner, Settings
 from scalearn.experiments.workers import Workers
 
 _console = Console(highlight=False)
+_STOPPING = "stopping at the next checkpoint; Ctrl-C again to stop at once"
 
 
 def launch(
@@ -69,7 +70,8 @@ def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()
-        _console.print("stopping at the next checkpoint; Ctrl-C again to stop at once")
+        # From a thread of its own: the signal may have come in the middle of a print, which cannot be entered twice.
+        threading.Thread(target=_console.print, args=(_STOPPING,)).start()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

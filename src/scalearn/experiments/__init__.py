@@ -9,7 +9,7 @@ A recipe, from its file to its report, in the order of the modules that see it:
     found   results -> scoreboard
             statistics; the paper's scores: published; whatever a folder holds: listing
     shown   report -> tables, latex, report_csv, report_figures (ranks, efficiency, curves, heatmap), report_probes,
-            report_page/
+            report_page/; what methods took: method_costs
 
 Beside recipes, ``compare`` and ``probe`` are small experiments of one command each, ``demo`` and ``page`` the one that
 ships, and ``counting`` trains nothing.

@@ -1,4 +1,7 @@
-"""Finished runs as JSON files, one each, so that an experiment stopped at any moment goes on where it stood."""
+"""When a run is done already: everything that can change its result, as its key, and small results kept under that.
+
+A run of a grid has a folder of its own (`scalearn.experiments.store`); one of `compare` or `probe` is a file.
+"""
 
 from __future__ import annotations
 

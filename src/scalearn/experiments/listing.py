@@ -67,11 +67,9 @@ def entries(runs: Path, *, check: bool = False) -> Iterator[Entry]:
 
 def _finished(place: Place, *, check: bool) -> Entry:
     try:
-        result = place.read()
+        result = place.read_whole() if check else place.read()
         if result is None:
             raise DamagedError(f"{place.folder} is gone")
-        if check:
-            result.check()
     except DamagedError as error:
         return Entry(name=place.name, state="damaged", problem=str(error), paths=(place.folder,))
     outcome, described = result.outcome, result.key["run"]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from scalearn.atomic import write_text
 from scalearn.experiments.latex import latex_document
+from scalearn.experiments.method_costs import costs_of
 from scalearn.experiments.published import METRICS
 from scalearn.experiments.report_csv import runs_csv, scores_csv
 from scalearn.experiments.report_figures import write_curves, write_efficiency, write_ranks
 from scalearn.experiments.report_page import write_report_page
-from scalearn.experiments.report_page.costs import costs_of
 from scalearn.experiments.report_probes import write_probes
 from scalearn.experiments.results import Results
 from scalearn.experiments.scoreboard import Board, boards

@@ -19,7 +19,7 @@ from scalearn.atomic import write_text
 from scalearn.errors import InputError
 from scalearn.experiments.expansion import plan_of
 from scalearn.experiments.outcome import Failure, Outcome
-from scalearn.experiments.plan import Cell, Plan, RunSpec
+from scalearn.experiments.plan import Plan, RunSpec
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.recipe_file import experiment_from
 from scalearn.experiments.sealed import DamagedError
@@ -88,7 +88,7 @@ class Results:
     failures: Mapping[str, Failure]
     """Of the last call; beside a result where an earlier call gave one."""
     damaged: tuple[str, ...]
-    """Results that were cut short or changed: messages."""
+    """Runs of which a file was cut short or changed: messages. They count as not done."""
     mixed: tuple[str, ...]
     """What makes finished runs unlike one another that ought not to: sentences."""
 
@@ -110,7 +110,7 @@ class Results:
         damaged = []
         for place in places(runs):
             try:
-                result = place.read()
+                result = place.read_whole()
             except DamagedError as error:
                 damaged.append(str(error))
                 continue
@@ -131,11 +131,6 @@ class Results:
     def open(self) -> tuple[RunSpec, ...]:
         """The runs that were not tried yet."""
         return tuple(run for run in self.plan.runs if run.id not in self.found and run.id not in self.failures)
-
-    def of_cells(self, cells: list[Cell], task: str) -> list[Outcome]:
-        """The outcomes on a task, one for each seed."""
-        found = (self.outcomes.get(cell.run.id) for cell in cells if task in cell.run.tasks)
-        return [outcome for outcome in found if outcome is not None]
 
 
 def _mixed(keys: Mapping[RunSpec, Mapping[str, Any]]) -> Iterator[str]:

@@ -105,11 +105,22 @@ class Place:
         if not self.folder.is_dir():
             return None
         path = self.folder / RESULT
-        told = unseal(path, remedy=self._remedy)
+        told = unseal(path, remedy=self.remedy)
         try:
             return Result(place=self, key=told["key"], outcome=Outcome(**told["outcome"]), files=told["files"])
         except (KeyError, TypeError) as error:
-            raise DamagedError(f"{path} is of another version of scalearn ({error}): {self._remedy}") from error
+            raise DamagedError(f"{path} is of another version of scalearn ({error}): {self.remedy}") from error
+
+    def read_whole(self) -> Result | None:
+        """As `read`, with every file of the run compared with its hash.
+
+        Raises:
+            DamagedError: there is a run, but a file of it was cut short, changed or removed.
+        """
+        result = self.read()
+        if result is not None:
+            result.check()
+        return result
 
     def write_result(self, into: Path, outcome: Outcome, *, key: Mapping[str, Any]) -> None:
         """Writes the result beside the other files of a run that is being put together.
@@ -131,7 +142,8 @@ class Place:
         return self.runs / f".{self.name}.lock"
 
     @property
-    def _remedy(self) -> str:
+    def remedy(self) -> str:
+        """What to do if it is damaged."""
         return f"restore it, or remove the run (`scalearn runs {self.runs} --remove {self.name}`) and run it again"
 
 
@@ -178,9 +190,9 @@ class Result:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise DamagedError(f"{path} cannot be read ({error.strerror}): {self.place._remedy}") from error
+            raise DamagedError(f"{path} cannot be read ({error.strerror}): {self.place.remedy}") from error
         if hashlib.sha256(data).hexdigest() != self.files.get(name):
-            raise DamagedError(f"{path} was changed after it was written (SHA-256 differs): {self.place._remedy}")
+            raise DamagedError(f"{path} was changed after it was written (SHA-256 differs): {self.place.remedy}")
         return data
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,20 +24,15 @@ class Overview:
     """Version, machine, commit: one of each if all is well."""
 
 
-def overview_of(found: Results, *, damaged: Sequence[str] = ()) -> Overview:
-    """The head of an experiment's page.
-
-    Args:
-        found: what is known of the runs.
-        damaged: files that were changed since: messages.
-    """
+def overview_of(found: Results) -> Overview:
+    """The head of an experiment's page."""
     return Overview(
         name=found.plan.asked.name,
         settings={name: value for name, value in _settings(found).items() if value},
         done=len(found.found),
         failed=sum(run.id in found.failures and run.id not in found.found for run in found.plan.runs),
         left=len(found.open),
-        warnings=(*_warnings(found), *found.damaged, *damaged),
+        warnings=(*_warnings(found), *found.damaged),
         origin={name: value for name, value in _origin(found).items() if value},
     )
 

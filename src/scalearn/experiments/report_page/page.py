@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from scalearn.atomic import write_text
-from scalearn.experiments.report_page.costs import costs_of
+from scalearn.experiments.method_costs import costs_of
 from scalearn.experiments.report_page.overview import overview_of
 from scalearn.experiments.report_page.runs import Runs
 from scalearn.experiments.report_page.tables import tables_of
@@ -54,7 +54,7 @@ def write_report_page(path: Path, found: Results, boards: Sequence[Board]) -> No
     tables = tables_of(found, boards)
     data = {**runs.data(), "boards": [table.data(runs.place) for table in tables]}
     text = environment.get_template("page.html").render(
-        overview=overview_of(found, damaged=runs.damaged),
+        overview=overview_of(found),
         tables=tables,
         costs=costs_of(found),
         runs=runs.lines(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from scalearn.experiments.outcome import Outcome
@@ -12,7 +12,6 @@ from scalearn.experiments.report_page.examples import examples
 from scalearn.experiments.report_page.histories import Omegas, curves, omegas
 from scalearn.experiments.report_page.rounding import rounded, shown
 from scalearn.experiments.results import Results
-from scalearn.experiments.sealed import DamagedError
 from scalearn.experiments.store import HISTORY, PREDICTIONS, Result
 from scalearn.methods import Probing, ScaLearn
 
@@ -38,7 +37,6 @@ class Runs:
 
     def __init__(self, found: Results) -> None:
         self.found = found
-        self.damaged: tuple[str, ...] = ()
         self.place = {run.id: place for place, run in enumerate(found.plan.runs)}
         """Of a run in the page's list, by `RunSpec.id`."""
         self._cells: dict[str, Cell] = {}
@@ -98,11 +96,11 @@ class Runs:
 
     def _finished(self, run: RunSpec, result: Result) -> dict[str, Any]:
         outcome = result.outcome
-        kept: list[dict[str, Any]] = self._read(result, HISTORY, result.history) or []
+        kept: list[dict[str, Any]] = result.history() if HISTORY in result.files else []
         found = omegas(kept, best_step=outcome.best_step)
         if found is not None and found.sources == len(run.source_names):  # AdapterSoup's one average is of no source
             self._omegas[run.id] = found
-        predictions = self._read(result, PREDICTIONS, lambda: examples(result.predictions()))
+        predictions = examples(result.predictions()) if PREDICTIONS in result.files else {}
         others = {name: value for name, value in result.key.items() if name not in ("id", "run", "method", "recipe")}
         return {
             "metrics": {
@@ -118,18 +116,8 @@ class Runs:
             "key": {name: self._pooled(value) for name, value in others.items()},
             "folder": result.place.name,
             **curves(kept, outcome.main),
-            "examples": predictions or {},
+            "examples": predictions,
         }
-
-    def _read(self, result: Result, name: str, read: Callable[[], T]) -> T | None:
-        """What a file of a run holds; None, and a word of it, where that was changed."""
-        if name not in result.files:
-            return None
-        try:
-            return read()
-        except DamagedError as error:
-            self.damaged = (*self.damaged, str(error))
-            return None
 
     def _add_omegas(self) -> None:
         total = sum(one.size for one in self._omegas.values())
