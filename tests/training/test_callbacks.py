@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,20 @@ def essence(model: TransferModel, result: TrainResult) -> Any:
     return weights, scores, result.metrics, result.best_step, result.steps
 
 
+@pytest.mark.parametrize(
+    "stops",
+    [
+        pytest.param((1, STEPS - 1, STEPS, STEPS + 1, 4 * STEPS - 1), id="about the ends of epochs"),
+        pytest.param(range(1, 4 * STEPS), id="at all", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("recipe", [BY_EPOCH, BY_STEPS], ids=["by epoch", "by steps"])
-def test_a_stop_at_any_step_changes_nothing(fresh: Fresh, steps: list[int], recipe: Recipe, tmp_path: Path) -> None:
+def test_a_stop_at_any_step_changes_nothing(
+    fresh: Fresh, steps: list[int], recipe: Recipe, stops: Sequence[int], tmp_path: Path
+) -> None:
     unbroken = fresh()
     expected = essence(unbroken, fit(unbroken, tmp_path / "whole", recipe))
-    for step in range(1, 4 * STEPS):
+    for step in stops:
         steps.clear()
         out = tmp_path / str(step)
         with pytest.raises(Stopped, match=f"at step {step} of 16"):
