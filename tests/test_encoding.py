@@ -5,9 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import DataCollatorWithPadding
 
 from scalearn.backbones import Backbone
-from scalearn.encoding import Features, Reordered, batches, collator, encode, lengths_of, row_length
+from scalearn.encoding import (
+    Features,
+    Reordered,
+    batches,
+    collator,
+    encode,
+    lengths_of,
+    padded_lengths_of,
+    row_length,
+)
 
 PAD, CLS, SEP = 0, 2, 3
 
@@ -101,6 +111,38 @@ def test_padding_to_a_multiple_of_eight(backbone: Backbone, words: int, padded: 
     assert batch["input_ids"].shape == (2, padded)
     assert batch["attention_mask"].sum(dim=1).tolist() == [words + 2, 3]
     assert (batch["input_ids"][batch["attention_mask"] == 0] == PAD).all()
+
+
+def random_text(chance: np.random.Generator) -> Features:
+    """Tokens of up to 40, with types and a mask that say which token is whose."""
+    length = int(chance.integers(1, 40))
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    return {name: chance.integers(100, size=length).tolist() for name in names}
+
+
+@pytest.mark.parametrize("choices", [1, 2, 3])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_is_that_of_transformers(
+    backbone: Backbone, side: str, choices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On either side, with ids that are not 0, one row or many, and choices as if each were a row."""
+    tokenizer = backbone.tokenizer
+    tokenizer.padding_side, tokenizer.pad_token = side, "[MASK]"
+    monkeypatch.setattr(type(tokenizer), "pad_token_type_id", 7)
+    pad, reference = collator(tokenizer), DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+    chance = np.random.default_rng(0)
+    for rows in (1, 2, 5, 33):
+        texts = [[random_text(chance) for _ in range(choices)] for _ in range(rows)]
+        features = [
+            {name: [text[name] for text in own] for name in own[0]} if choices > 1 else dict(own[0]) for own in texts
+        ]
+        batch = pad([row | {"labels": i} for i, row in enumerate(features)])
+        expected = reference([text for own in texts for text in own])
+        assert batch.pop("labels").tolist() == list(range(rows))
+        assert batch.keys() == expected.keys()
+        for name, value in batch.items():
+            shape = (rows, choices, -1) if choices > 1 else (rows, -1)
+            assert value.dtype == torch.int64 and torch.equal(value, expected[name].view(shape)), name
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
@@ -212,6 +254,15 @@ def test_choices_are_padded_together(backbone: Backbone, chosen: list[Features])
 
 def test_a_row_of_choices_costs_its_longest_choice_times_their_number(chosen: list[Features]) -> None:
     assert [row_length(row) for row in chosen] == [3 * 10, 3 * 6]
+
+
+def test_what_rows_take_up_is_what_they_are_padded_to(
+    backbone: Backbone, rows: list[Features], chosen: list[Features]
+) -> None:
+    """Each choice is padded by itself: three of 6 tokens take up 24, not 18 rounded up."""
+    pad = collator(backbone.tokenizer)
+    for own, expected in ((rows, [8, 16, 8, 16, 8, 8, 24]), (chosen, [3 * 16, 3 * 8])):
+        assert padded_lengths_of(own).tolist() == expected == [pad([row])["input_ids"].numel() for row in own]
 
 
 def test_batches_of_choices(backbone: Backbone) -> None:
