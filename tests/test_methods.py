@@ -320,6 +320,7 @@ def test_options_do_not_change_the_recipe() -> None:
         {"evaluate_every": 0},
         {"patience": 0},
         {"batch_size": 0},
+        {"tokens_per_batch": 7},
         {"weight_decay": -1},
         {"warmup_fraction": 1.5},
         {"select": "luck"},
@@ -337,6 +338,21 @@ def test_a_changed_recipe_keeps_the_rest() -> None:
     assert new.model_dump() == recipe.model_dump() | {"epochs": 3, "learning_rate": 0.5}
     with pytest.raises(InputError, match=r"recipe: epochs: .*; colour: .*options are learning_rate, "):
         changed(recipe, {"epochs": -1, "colour": "red"})
+
+
+@pytest.mark.parametrize("name", ["adapter", "adapter-m"])
+def test_a_batch_is_of_so_many_rows_or_so_many_tokens(name: str) -> None:
+    recipe = REGISTRY[name].default
+    assert recipe.tokens_per_batch is None
+    budget = changed(recipe, {"tokens_per_batch": 8})
+    assert budget.model_dump() == recipe.model_dump() | {"tokens_per_batch": 8}
+    assert changed(budget, {"learning_rate": 0.5}).tokens_per_batch == 8
+    assert changed(budget, {"batch_size": 4}).tokens_per_batch is None, "or the rows asked for would do nothing"
+    assert changed(recipe, {"batch_size": 4, "tokens_per_batch": None}).batch_size == 4
+    with pytest.raises(InputError, match="batch_size 4 and tokens_per_batch 512 exclude one another: give either"):
+        changed(recipe, {"batch_size": 4, "tokens_per_batch": 512})
+    with pytest.raises(InputError, match=r"tokens_per_batch: .*greater than or equal to 8, given 7"):
+        changed(recipe, {"tokens_per_batch": 7})
 
 
 def test_the_published_runs_on_humset_chose_by_the_metric() -> None:

@@ -1,12 +1,14 @@
-"""The order of rows in an epoch."""
+"""Which rows meet in a batch, and in which order batches come."""
 
 import random
 from collections import Counter
-from itertools import pairwise
+from itertools import chain, pairwise
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from scalearn.training.buckets import LengthBucketSampler
+from scalearn.training.buckets import BUCKET, LengthBucketSampler, RedrawnSampler, TokenBudgetSampler
 
 SIZES = [1, 3, 4, 37, 256, 1001]
 
@@ -88,3 +90,105 @@ def test_rows_meet_other_rows_in_another_epoch() -> None:
         return set(order[at : at + 16])
 
     assert first_companions(0) != first_companions(1)
+
+
+# ---- a budget of tokens
+
+
+def padded_lengths(rows: int) -> NDArray[np.int64]:
+    return -(-np.array(lengths_of(rows)) // 8) * 8
+
+
+def budget(rows: int = 256, *, tokens: int = 512, seed: int = 0, stream: int = 0, epoch: int = 0) -> TokenBudgetSampler:
+    made = TokenBudgetSampler(padded_lengths(rows), tokens=tokens, seed=seed, stream=stream)
+    made.set_epoch(epoch)
+    return made
+
+
+@pytest.mark.parametrize("tokens", [8, 64, 512, 100_000])
+@pytest.mark.parametrize("rows", SIZES)
+def test_every_row_once_within_the_budget_and_equally_many_batches(rows: int, tokens: int) -> None:
+    lengths, made = padded_lengths(rows), budget(rows, tokens=tokens)
+    for epoch in range(20):
+        made.set_epoch(epoch)
+        batches = list(made)
+        assert Counter(chain.from_iterable(batches)) == Counter(range(rows))
+        assert len(batches) == len(made)
+        for batch in batches:
+            assert len(batch) == 1 or len(batch) * lengths[batch].max() <= tokens
+
+
+def test_a_budget_is_used_up() -> None:
+    """Longest first: two rows of 64 at a time, the fifth with one of 16, and eight of the other nine."""
+    lengths = np.array([16, 64, 16] * 5)
+    made = TokenBudgetSampler(lengths, tokens=128, seed=0)
+    assert sorted(sorted(lengths[batch].tolist()) for batch in made) == [[16], [16] * 8, [16, 64], [64] * 2, [64] * 2]
+
+
+def test_no_step_of_a_budget_is_wasted_on_padding() -> None:
+    lengths = padded_lengths(4096)
+    taken = sum(len(batch) * lengths[batch].max() for batch in budget(4096, tokens=2048))
+    assert taken < 1.01 * lengths.sum()
+
+
+def test_seed_stream_and_epoch_decide_the_order_under_a_budget() -> None:
+    order = list(budget())
+    assert list(budget()) == order
+    changed = [budget(seed=1), budget(stream=1), budget(epoch=1)]
+    orders = [order, *map(list, changed)]
+    assert all(one != other for i, one in enumerate(orders) for other in orders[:i])
+    back = budget(epoch=3)
+    list(back)
+    back.set_epoch(0)
+    assert list(back) == order
+
+
+def test_batches_of_a_budget_come_in_random_order_of_length() -> None:
+    lengths = padded_lengths(1024)
+    longest = [lengths[batch].max() for batch in budget(1024)]
+    rises = sum(b > a for a, b in pairwise(longest))
+    assert 0.3 < rises / len(longest) < 0.7
+
+
+def test_rows_meet_other_rows_under_a_budget_too() -> None:
+    def companions(epoch: int) -> set[int]:
+        return next(set(batch) for batch in budget(1024, epoch=epoch) if 0 in batch)
+
+    met = [companions(epoch) for epoch in range(4)]
+    assert all(len(one & other) < len(one) / 2 for i, one in enumerate(met) for other in met[:i])
+
+
+# ---- drawn with replacement
+
+
+def redrawn(rows: int = 256, *, batch_size: int = 4, seed: int = 0, stream: int = 0, epoch: int = 0) -> RedrawnSampler:
+    made = RedrawnSampler(np.array(lengths_of(rows)), batch_size=batch_size, seed=seed, stream=stream)
+    made.set_epoch(epoch)
+    return made
+
+
+def test_a_row_is_drawn_as_often_as_another_wherever_in_a_round() -> None:
+    """Chi-squared with 19 degrees of freedom: 43.8 is exceeded once in a thousand."""
+    drawn = np.array([list(redrawn(20, epoch=epoch)) for epoch in range(2000)])  # (2000, BUCKET, 4)
+    for place in [drawn, drawn[:, 0, 0], drawn[:, 3, 1], drawn[:, -1, -1]]:  # rows of one batch are alike
+        counts = np.bincount(place.ravel(), minlength=20)
+        expected = place.size / 20
+        assert ((counts - expected) ** 2 / expected).sum() < 43.8
+
+
+def test_a_round_is_of_like_lengths_in_batches_of_one_size() -> None:
+    lengths = np.array(lengths_of(1000))
+    made = redrawn(1000, batch_size=16)
+    batches = list(made)
+    assert len(made) == len(batches) == BUCKET
+    assert {len(batch) for batch in batches} == {16}
+    ranges = sorted((int(lengths[batch].min()), int(lengths[batch].max())) for batch in batches)
+    assert all(before[1] <= after[0] for before, after in pairwise(ranges))
+    assert [int(lengths[batch].max()) for batch in batches] != [longest for _, longest in ranges]
+    assert any(lengths[batch].tolist() != sorted(lengths[batch]) for batch in batches)
+
+
+def test_seed_stream_and_round_decide_what_is_drawn() -> None:
+    orders = [list(made) for made in (redrawn(), redrawn(seed=1), redrawn(stream=1), redrawn(epoch=1))]
+    assert list(redrawn()) == orders[0]
+    assert all(one != other for i, one in enumerate(orders) for other in orders[:i])

@@ -32,6 +32,7 @@ STEPS = 4  # of an epoch: 32 rows in batches of 8
 RECIPE = Recipe(learning_rate=2e-2, head_learning_rate=1e-2, epochs=4, patience=4, batch_size=8)
 LEARNS = Recipe(learning_rate=1e-2, head_learning_rate=1e-2, epochs=6, patience=6, batch_size=4, backbone_dropout=False)
 BY_METRIC = RECIPE.model_copy(update={"select": "metric"})
+BY_STEPS = changed(changed(RECIPE, {"epochs": 1}), {"steps": 14, "evaluate_every": 3, "patience": 9})
 
 Fresh = Callable[..., TransferModel]
 
@@ -118,9 +119,12 @@ def script_scores(patch: pytest.MonkeyPatch, scores: Iterable[float], model: Tra
 # ---- learning
 
 
-def test_the_frozen_part_is_computed_once(fresh: Fresh, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tokens", [None, 64])
+def test_the_frozen_part_is_computed_once(
+    fresh: Fresh, shelf: Shelf, tokens: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where only a head is trained, its rows' pooled states stand for the tokens, and the result is the same."""
-    recipe = LEARNS.model_copy(update={"epochs": 2})
+    recipe = LEARNS.model_copy(update={"epochs": 2, "tokens_per_batch": tokens})
     once = fresh("uniform-average", sources=shelf)
     calls = Counter[str]()
     once.backbone.register_forward_hook(lambda *_: calls.update(["passes"]))
@@ -331,6 +335,68 @@ def test_the_best_step_is_kept_and_patience_counts_evaluations(fresh: Fresh, mon
     assert same(weights(model), seen[1])
 
 
+# ---- a budget of tokens instead of rows
+
+
+def watched_fit(model: TransferModel, out: Path | None = None, *, recipe: Recipe) -> tuple[TrainResult, list[Any]]:
+    """Trains, and returns the rows that each step saw, padded."""
+    original, seen = TransferTrainer.training_step, list[Any]()
+
+    def training_step(self: TransferTrainer, module: torch.nn.Module, inputs: dict[str, Tensor], *rest: Any) -> Tensor:
+        seen.append([tuple(row) for row in inputs["input_ids"].tolist()])
+        return original(self, module, inputs, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransferTrainer, "training_step", training_step)
+        return fit(model, out, recipe=recipe), seen
+
+
+def test_steps_of_so_many_tokens(fresh: Fresh, task: Task) -> None:
+    """Eight rows of up to 8 tokens or four of up to 16, every row once an epoch, in equally many steps."""
+    model = fresh()
+    result, seen = watched_fit(model, recipe=changed(RECIPE, {"tokens_per_batch": 64, "epochs": 3}))
+    lengths = sorted(len(row["input_ids"]) for row in model.encode({"text_a": task.splits["train"]["text_a"][:]}))
+    assert all(len(batch) * len(batch[0]) <= 64 for batch in seen)
+    assert {(len(batch), len(batch[0])) for batch in seen} >= {(8, 8), (4, 16)}
+    per_epoch, rest = divmod(len(seen), 3)
+    assert rest == 0 and (result.steps, result.epochs) == (len(seen), 3.0)
+    assert evaluated(result) == [per_epoch, 2 * per_epoch, 3 * per_epoch]
+    for epoch in range(3):
+        rows = [row for batch in seen[epoch * per_epoch : (epoch + 1) * per_epoch] for row in batch]
+        assert sorted(sum(token > 0 for token in row) for row in rows) == lengths
+    assert len({tuple(sorted(batch)) for batch in seen}) > 2 * per_epoch, "the same rows meet in every epoch"
+    assert result.history[-1]["num_input_tokens_seen"] == 3 * sum(lengths)
+
+
+def test_a_row_longer_than_the_budget_is_a_step_of_its_own(fresh: Fresh) -> None:
+    _, seen = watched_fit(fresh(), recipe=changed(RECIPE, {"tokens_per_batch": 8, "epochs": 1}))
+    assert [len(batch) for batch in seen] == [1] * 32
+    assert {len(batch[0]) for batch in seen} == {8, 16}
+
+
+@pytest.mark.parametrize("step", [2, 8, 12])
+def test_an_interrupted_run_of_a_budget_resumes_to_the_same_end(fresh: Fresh, tmp_path: Path, step: int) -> None:
+    """Its checkpoints are in the midst of epochs, of seven steps: the same rows, and the same weights bit for bit."""
+    recipe = changed(BY_STEPS, {"tokens_per_batch": 64})
+    whole = fresh()
+    expected, seen = watched_fit(whole, recipe=recipe)
+    assert expected.epochs == 2.0
+    interrupted(fresh(), tmp_path / "out", step=step, recipe=recipe)
+    model = fresh()
+    result, again = watched_fit(model, tmp_path / "out", recipe=recipe)
+    assert again == seen[(step - 1) // 3 * 3 :], "it went on from the last evaluation"
+    assert same(weights(model), weights(whole))
+    assert (result.metrics, result.best_step, result.epochs) == (expected.metrics, expected.best_step, expected.epochs)
+
+
+def test_patience_counts_evaluations_under_a_budget(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fresh("head")
+    script_scores(monkeypatch, [0.5, 0.6, 0.6, 0.4, 0.0], model)
+    changes = {"tokens_per_batch": 64, "epochs": 10, "patience": 2}
+    result = fit(model, recipe=changed(BY_METRIC, changes))
+    assert (result.epochs, result.best_epoch) == (4, 2)
+
+
 # ---- the best checkpoint, and when to stop
 
 
@@ -458,9 +524,6 @@ def test_an_interrupted_run_resumes_to_the_same_end(
         finished.result.epochs,
     )
     assert names(tmp_path) == ["out"]
-
-
-BY_STEPS = changed(changed(RECIPE, {"epochs": 1}), {"steps": 14, "evaluate_every": 3, "patience": 9})
 
 
 @pytest.fixture(scope="module")

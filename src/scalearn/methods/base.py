@@ -43,6 +43,8 @@ class Optimisation(Frozen):
     """Stop after so many evaluations without a better dev score."""
     batch_size: int = Field(32, gt=0)
     """Rows per step."""
+    tokens_per_batch: int | None = Field(None, ge=8)
+    """At most so many tokens per step, padding included: rows times the padded length; None goes by `batch_size`."""
     weight_decay: float = Field(0.0, ge=0)
     warmup_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which the rate rises from 0."""
@@ -91,17 +93,22 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Optimisation)
 
 
 def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
-    """The recipe with some fields replaced; epochs also replace a number of steps.
+    """The recipe with some fields replaced.
+
+    Epochs also replace a number of steps, and a batch size a number of tokens per batch.
 
     Raises:
-        InputError: a field is unknown or out of range, all such fields are named; or both epochs and steps are given.
+        InputError: a field is unknown or out of range, all such fields are named; or two are given that exclude one
+            another.
     """
-    if "epochs" in changes and "steps" in type(recipe).model_fields:
-        if changes.get("steps") is not None:
-            raise InputError(
-                f"epochs {changes['epochs']} and steps {changes['steps']} exclude one another: give either"
-            )
-        changes = {**changes, "steps": None}
+    own = type(recipe).model_fields
+    for replaced, by in (("steps", "epochs"), ("tokens_per_batch", "batch_size")):
+        if by in changes and replaced in own and by in own:
+            if changes.get(replaced) is not None:
+                raise InputError(
+                    f"{by} {changes[by]} and {replaced} {changes[replaced]} exclude one another: give either"
+                )
+            changes = {**changes, replaced: None}
     return validated(type(recipe), {**recipe.model_dump(), **changes}, what="recipe")
 
 

@@ -1,4 +1,13 @@
-"""Batches of rows of like length, so that little of a batch is padding."""
+"""Batches of rows of like length, so that little of a batch is padding.
+
+| sampler | a batch holds | a round is |
+|---|---|---|
+| `LengthBucketSampler` | so many rows | an epoch: every row once |
+| `TokenBudgetSampler` | rows of so many tokens | an epoch: every row once |
+| `RedrawnSampler` | so many rows | `BUCKET` batches of rows drawn with replacement |
+
+The order of a round depends on seed and round alone: the same on every rank, and after a resume.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +24,6 @@ BUCKET = 8
 
 class LengthBucketSampler(Sampler[int]):
     """Shuffles the rows, sorts each bucket of `BUCKET` batches by length, and shuffles the batches.
-
-    An epoch's order depends on seed and epoch alone: the same on every rank, and after a resume.
 
     Args:
         lengths: tokens per row, N.
@@ -50,3 +57,73 @@ class LengthBucketSampler(Sampler[int]):
         order = torch.randperm(len(cuts), generator=generator).tolist()
         for batch in [cuts[i] for i in order] + last:
             yield from batch
+
+
+class TokenBudgetSampler(Sampler[list[int]]):
+    """Sorts the rows by padded length, equals in random order, cuts them where the budget is full, and shuffles that.
+
+    A step of short rows holds more of them than one of long rows. The sorted padded lengths are the same in every
+    epoch, and so are the cuts and their number.
+
+    Args:
+        lengths: tokens that each row takes up in a batch, padding included, N.
+        tokens: at most so many per batch: rows times their greatest length. A longer row is a batch of its own.
+        seed: of the order.
+        stream: of several samplers with one seed, which.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], *, tokens: int, seed: int, stream: int = 0) -> None:
+        self.lengths = lengths
+        self.entropy = (seed, stream)
+        self.epoch = 0
+        self.starts = [0]
+        longest_first = -np.sort(-lengths)
+        while self.starts[-1] < len(lengths):
+            rows = max(1, tokens // int(longest_first[self.starts[-1]]))
+            self.starts.append(min(self.starts[-1] + rows, len(lengths)))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch that the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        chance = np.random.default_rng((*self.entropy, self.epoch))
+        rows = chance.permutation(len(self.lengths))
+        rows = rows[np.argsort(-self.lengths[rows], kind="stable")]
+        for batch in chance.permutation(len(self)):
+            yield rows[self.starts[batch] : self.starts[batch + 1]].tolist()
+
+
+class RedrawnSampler(Sampler[list[int]]):
+    """Draws the rows of `BUCKET` batches with replacement, sorts them by length, cuts them, and shuffles the batches.
+
+    Args:
+        lengths: tokens that each row takes up in a batch, padding included, N. Rows that are padded alike stay in
+            random order: where length tells of the label, batches of one exact length would hardly mix labels.
+        batch_size: rows per batch.
+        seed: of the draws.
+        stream: of several samplers with one seed, which.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], *, batch_size: int, seed: int, stream: int = 0) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.entropy = (seed, stream)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the round that the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return BUCKET
+
+    def __iter__(self) -> Iterator[list[int]]:
+        chance = np.random.default_rng((*self.entropy, self.epoch))
+        rows = chance.integers(len(self.lengths), size=BUCKET * self.batch_size)
+        rows = rows[np.argsort(self.lengths[rows], kind="stable")].reshape(BUCKET, self.batch_size)
+        # In random order within a batch too: where processes share it, the first ones have no shorter rows.
+        yield from chance.permuted(chance.permutation(rows), axis=1).tolist()

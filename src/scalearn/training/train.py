@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainerCallback
 
 from scalearn.atomic import refuse_existing
-from scalearn.encoding import Reordered, collator, lengths_of
+from scalearn.encoding import Reordered, collator, lengths_of, padded_lengths_of
 from scalearn.errors import InputError
 from scalearn.methods import Protocol, Recipe, recipe_for
 from scalearn.model import TransferModel
@@ -22,6 +22,7 @@ from scalearn.precision import Precision, resolve
 from scalearn.saved import refer
 from scalearn.similarity import can_embed, embed_task
 from scalearn.sources import check_name
+from scalearn.training.buckets import TokenBudgetSampler
 from scalearn.training.checks import check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluated
 from scalearn.training.progress import ProgressBar
@@ -189,6 +190,10 @@ def _fit(
     train, dev = (model.rows_of(task, split, progress=progress) for split in ("train", "dev"))
     order = np.argsort(lengths_of(dev), kind="stable")  # of dev rows, so that little of a batch is padding
     dev = Reordered(dev, order)
+    budget, batch_size = None, recipe.batch_size
+    if recipe.tokens_per_batch is not None:
+        budget = TokenBudgetSampler(padded_lengths_of(train), tokens=recipe.tokens_per_batch, seed=seed)
+        batch_size = round(len(train) / len(budget))  # on average, for what Trainer says of its speed
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         return task.judge(task.splits["dev"], np.asarray(prediction.predictions)[np.argsort(order)])
@@ -200,7 +205,7 @@ def _fit(
         checkpoints,
         seed=seed,
         precision=precision,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=2 * recipe.batch_size,
         num_train_epochs=recipe.epochs,
         max_steps=recipe.steps or -1,
@@ -224,6 +229,7 @@ def _fit(
         callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else []), *callbacks],
         optimizers=(optimizer_for(model, recipe), None),
     )
+    trainer.batches = budget
     trainer.fit(precision=precision, bar=bar)
     return trainer
 

@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerState
@@ -34,6 +35,8 @@ class TransferTrainer(Trainer):
     """A `Trainer` whose checkpoints hold the trained tensors of a model, not its backbone and sources."""
 
     model: AdaptedModel
+    batches: Sampler[list[int]] | None = None
+    """Which rows each step sees; None cuts the order of a `LengthBucketSampler` into batches of one size."""
 
     def fit(self, *, precision: Precision, bar: ProgressBar | None) -> None:
         """Trains, from the last whole checkpoint if there is one, and leaves the model with the best weights.
@@ -71,6 +74,21 @@ class TransferTrainer(Trainer):
         # By its step, not by the path that the state remembers: the folder may have been moved since.
         if self.state.best_global_step:
             self._load_from_checkpoint(f"{self.args.output_dir}/checkpoint-{self.state.best_global_step}")
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The batches of the training rows."""
+        if self.batches is None:
+            made: DataLoader[Any] = super().get_train_dataloader()
+            return made
+        loader: DataLoader[Any] = self.accelerator.prepare(
+            DataLoader(
+                self.train_dataset,
+                batch_sampler=self.batches,
+                collate_fn=self.data_collator,
+                pin_memory=self.args.dataloader_pin_memory,
+            )
+        )
+        return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthBucketSampler:
         rows = train_dataset if train_dataset is not None else self.train_dataset
