@@ -186,10 +186,48 @@ def test_the_recipe_decides_which_tasks_are_drawn(tiny_backbone: str, task: Task
     for changes in ({}, {"temperature": 2.0}, {"cap": 1}, caps):
         recipe = changed(RECIPE, {"steps": 1, "evaluate_every": 1} | changes)
         with pytest.MonkeyPatch.context() as patch:
-            watch_steps(patch, lambda trainer, _: mixes.append(trainer.mix.probabilities.tolist()))
+            watch_steps(patch, lambda trainer, _: mixes.append(trainer.batches.probabilities.tolist()))
             train_joint(fresh(tiny_backbone, [task, few]), recipe=recipe, progress=False)
     expected = [[32 / 36, 4 / 36], [32**0.5 / (32**0.5 + 2), 2 / (32**0.5 + 2)], [0.5, 0.5], [8 / 12, 4 / 12]]
     assert mixes == [pytest.approx(shares) for shares in expected]
+
+
+def test_batches_are_of_one_padded_length_not_of_one_length(tiny_backbone: str, task: Task) -> None:
+    """Else a batch of a task whose labels follow from the lengths would be of one label."""
+    labels: list[set[float]] = []
+    widths: list[int] = []
+
+    def watch(trainer: JointTrainer, inputs: dict[str, Any]) -> None:
+        if inputs["task"] == "how.good":
+            labels.append(set(inputs["labels"].tolist()))
+        else:
+            widths.append(inputs["input_ids"].shape[1])
+
+    with pytest.MonkeyPatch.context() as patch:
+        watch_steps(patch, watch)
+        recipe = changed(RECIPE, {"steps": 40, "evaluate_every": 40})
+        train_joint(fresh(tiny_backbone, [task, numbers()]), recipe=recipe, progress=False)
+    assert len(labels) > 8 and min(map(len, labels)) > 1
+    assert set(widths) == {8, 16} and widths.count(8) > 2, "eight rows at random are hardly ever all short"
+
+
+@pytest.mark.parametrize("tokens", [8, 40, 64])
+def test_a_step_is_a_batch_of_one_task_within_the_budget(tiny_backbone: str, tasks: list[Task], tokens: int) -> None:
+    seen: list[tuple[str, list[list[int]], int]] = []
+
+    def watch(trainer: JointTrainer, inputs: dict[str, Any]) -> None:
+        ids = inputs["input_ids"]
+        assert ids.numel() <= tokens or len(ids) == 1
+        seen.append((inputs["task"], ids.flatten(0, -2).tolist(), len(ids)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        watch_steps(patch, watch)
+        recipe = changed(RECIPE, {"steps": 24, "evaluate_every": 24, "temperature": 9.0, "tokens_per_batch": tokens})
+        result = train_joint(fresh(tiny_backbone, tasks), recipe=recipe, progress=False)
+    assert result.steps == 24 and {name for name, *_ in seen} == {task.name for task in tasks}
+    if tokens == 64:
+        assert max(rows for name, _, rows in seen if name == "how.good") == 8
+        assert max(rows for name, _, rows in seen if name == "which") == 4, "two choices of 8 tokens each"
 
 
 def test_tasks_that_do_not_choose_the_checkpoint(tiny_backbone: str, task: Task) -> None:
@@ -246,11 +284,12 @@ def stop_before(step: int, seen: list[list[Any]]) -> Callable[[JointTrainer, dic
 LONG = changed(RECIPE, {"steps": 16, "evaluate_every": 4, "temperature": 3.0, "patience": 9})
 
 
-@pytest.mark.parametrize("step", [2, 6, 11, 15], ids="before step {}".format)
+@pytest.mark.parametrize(("step", "tokens"), [(2, None), (6, None), (11, None), (15, None), (11, 32)])
 def test_an_interrupted_run_goes_on_with_the_same_batches(
-    tiny_backbone: str, tasks: list[Task], tmp_path: Path, step: int
+    tiny_backbone: str, tasks: list[Task], tmp_path: Path, step: int, tokens: int | None
 ) -> None:
     """Of all kinds, with dropout everywhere: same tasks, same rows, same log, same weights bit for bit."""
+    recipe = LONG if tokens is None else changed(LONG, {"tokens_per_batch": tokens})
     runs: dict[str, list[list[Any]]] = {"unbroken": [], "begun": [], "ended": []}
     models, results = {}, {}
     for name, stop in (("unbroken", -1), ("begun", step), ("ended", -1)):
@@ -260,10 +299,10 @@ def test_an_interrupted_run_goes_on_with_the_same_batches(
             out = tmp_path / ("unbroken" if name == "unbroken" else "out")
             if name == "begun":
                 with pytest.raises(KeyboardInterrupt):
-                    train_joint(models[name], out, recipe=LONG, progress=False)
+                    train_joint(models[name], out, recipe=recipe, progress=False)
                 assert sorted(path.name for path in tmp_path.iterdir()) == [".out.partial", "unbroken"]
             else:
-                results[name] = train_joint(models[name], out, recipe=LONG, progress=False)
+                results[name] = train_joint(models[name], out, recipe=recipe, progress=False)
     kept = step // 4 * 4
     assert [which for which, *_ in runs["ended"]] == list(range(kept, 16)), "it went on from the last evaluation"
     assert runs["begun"][:kept] + runs["ended"] == runs["unbroken"]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from scalearn.errors import InputError
 from scalearn.joint import JointModel
-from scalearn.methods import JointRecipe
+from scalearn.methods import JointRecipe, changed
 from scalearn.tasks import Task
 from scalearn.training import train_joint
 from scalearn.training.joint import JointTrainer
@@ -145,9 +145,9 @@ def real_rows(rows: list[list[int]]) -> list[list[int]]:
     return [[token for token in row if token] for row in rows]
 
 
-def refused(model: JointModel, out: Path, match: str) -> None:
+def refused(model: JointModel, out: Path, match: str, *, recipe: JointRecipe = RECIPE) -> None:
     with pytest.raises(InputError, match=match):
-        train_joint(model, out, recipe=RECIPE, progress=False)
+        train_joint(model, out, recipe=recipe, progress=False)
     assert list(out.parent.iterdir()) == []
 
 
@@ -163,6 +163,16 @@ def test_a_batch_that_cannot_be_shared(
     pretend(monkeypatch, 3)
     (tmp_path / "runs").mkdir()
     refused(fresh(tiny_backbone, files), tmp_path / "runs" / "a", "8 rows cannot be shared by 3 processes")
+
+
+def test_a_budget_of_tokens_is_for_one_process(
+    tiny_backbone: str, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, 2)
+    (tmp_path / "runs").mkdir()
+    match = r"batches of 64 tokens cannot be shared by 2 processes: give rows .*--batch-size"
+    recipe = changed(RECIPE, {"tokens_per_batch": 64})
+    refused(fresh(tiny_backbone, files), tmp_path / "runs" / "a", match, recipe=recipe)
 
 
 def test_processes_that_do_not_know_of_each_other(

@@ -17,16 +17,16 @@ import numpy as np
 from accelerate import PartialState
 from datasets import Dataset
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from scalearn.atomic import refuse_existing
-from scalearn.encoding import Features, collator
+from scalearn.encoding import Features, collator, padded_lengths_of
 from scalearn.errors import InputError
 from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe, Protocol, joint_recipe_for
 from scalearn.precision import Precision, resolve
 from scalearn.tasks import Task
+from scalearn.training.buckets import RedrawnSampler, TokenBudgetSampler
 from scalearn.training.checks import check_classes, check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluated, scored
 from scalearn.training.mixing import EndToEnd, TaskMix
@@ -87,7 +87,8 @@ def train_joint(
 
     Raises:
         InputError: a task has no rows to train on, unequal label sets or a class in dev alone, `out` exists, an
-            unfinished run with other settings stands in its place, or the batch cannot be shared among the processes.
+            unfinished run with other settings stands in its place, or the batch cannot be shared among the processes
+            (none can be under a budget of tokens).
     """
     recipe = recipe or joint_recipe_for(model.method, protocol)
     folder = None if out is None else Path(out)
@@ -156,25 +157,12 @@ class JointTrainer(TransferTrainer):
     """A `TransferTrainer` whose batches are of one task each, and whose evaluation is of all tasks."""
 
     model: JointModel
-    mix: TaskMix
-    """Which rows each step sees."""
+    batches: TaskMix
     dev: Mapping[str, tuple[Sequence[Features], Dataset]]
     """Dev rows of each task, tokenised and as they stand in the split."""
     unselective: Sequence[str]
     """Tasks whose dev loss does not count in the mean."""
     precision: Precision
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """The batches of `mix`, each with the name of its ``task``."""
-        pad = collator(self.model.need_tokenizer())
-
-        def collate(rows: Sequence[tuple[str, Features]]) -> dict[str, Any]:
-            return {"task": rows[0][0], **pad([features for _, features in rows])}
-
-        loader: DataLoader[Any] = self.accelerator.prepare(
-            DataLoader(self.train_dataset, batch_sampler=self.mix, collate_fn=collate)
-        )
-        return loader
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Scores every task on its dev rows; ``eval_loss`` is the mean of the losses that count."""
@@ -224,6 +212,11 @@ def _check(
     check_tracker(report_to)
     check_seed(seed)
     processes = PartialState().num_processes
+    if recipe.tokens_per_batch is not None and processes > 1:
+        raise InputError(
+            f"batches of {recipe.tokens_per_batch} tokens cannot be shared by {processes} processes: give rows per "
+            "batch instead (batch_size, --batch-size), or start one process"
+        )
     if recipe.batch_size % processes:
         raise InputError(
             f"a batch of {recipe.batch_size} rows cannot be shared by {processes} processes: change either"
@@ -273,6 +266,11 @@ def _fit(
         {name: _rows_of(model, task, split, progress=progress) for name, task in model.tasks.items()}
         for split in ("train", "dev")
     )
+    pad = collator(model.need_tokenizer())
+
+    def collate(rows: Sequence[tuple[str, Features]]) -> dict[str, Any]:
+        return {"task": rows[0][0], **pad([features for _, features in rows])}
+
     title = f"{model.method.name} on {len(model.tasks)} tasks"
     bar = ProgressBar(title, metric="loss") if progress and PartialState().is_main_process else None
     trainer = JointTrainer(
@@ -280,11 +278,12 @@ def _fit(
         args=arguments,
         train_dataset=EndToEnd(train),
         eval_dataset=[],
+        data_collator=collate,
         callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else []), *callbacks],
         optimizers=(optimizer_for(model, recipe), None),
     )
-    trainer.mix = TaskMix(
-        [len(rows) for rows in train.values()],
+    trainer.batches = TaskMix(
+        [_batches(rows, recipe, seed=seed, stream=task) for task, rows in enumerate(train.values())],
         batch_size=recipe.batch_size,
         steps=recipe.steps,
         seed=seed,
@@ -296,6 +295,16 @@ def _fit(
     trainer.precision = precision
     trainer.fit(precision=precision, bar=bar)
     return trainer
+
+
+def _batches(
+    rows: Sequence[Features], recipe: JointRecipe, *, seed: int, stream: int
+) -> RedrawnSampler | TokenBudgetSampler:
+    """Of one task."""
+    lengths = padded_lengths_of(rows)
+    if recipe.tokens_per_batch is None:
+        return RedrawnSampler(lengths, batch_size=recipe.batch_size, seed=seed, stream=stream)
+    return TokenBudgetSampler(lengths, tokens=recipe.tokens_per_batch, seed=seed, stream=stream)
 
 
 def _rows_of(model: JointModel, task: Task, split: str, *, progress: bool) -> Sequence[Features]:

@@ -2,7 +2,8 @@
 
     p(task) = counted^(1 / temperature) / sum        rows of a task with replacement
 
-Source: Frohmann et al., Findings of ACL 2024, whose joint runs draw so with temperature 1.
+Source: Frohmann et al., Findings of ACL 2024, whose joint runs draw so with temperature 1. Here the batches of a task
+are of rows of like length: see `scalearn.training.buckets`, also for what is drawn under a budget of tokens.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
-import torch
+import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from scalearn.encoding import Features
+from scalearn.training.buckets import RedrawnSampler, TokenBudgetSampler
 
 
 class EndToEnd(Dataset[tuple[str, Features]]):
@@ -43,17 +45,17 @@ class TaskMix(Sampler[list[int]]):
     The batch of a step depends on seed and step alone: the same on every rank, and after a resume.
 
     Args:
-        sizes: rows of each task.
-        batch_size: rows per batch; where several processes share a batch, of all of them together.
+        batches: of each task: where its batches come from, round after round.
+        batch_size: rows per batch, of all processes that share it together; looked at only where there are several.
         steps: batches in all.
-        seed: of the draws.
+        seed: of the sequence of tasks.
         counted: rows that each task counts as; None is its size.
         temperature: above 1 small tasks come more often, at 1 in proportion to their size.
     """
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        batches: Sequence[RedrawnSampler | TokenBudgetSampler],
         *,
         batch_size: int,
         steps: int,
@@ -61,27 +63,30 @@ class TaskMix(Sampler[list[int]]):
         counted: Sequence[int] | None = None,
         temperature: float = 1.0,
     ) -> None:
-        self.sizes = list(sizes)
+        self.batches = batches
         self.batch_size = batch_size
-        self.steps = steps
-        self.seed = seed
-        weights = torch.tensor(counted or self.sizes, dtype=torch.float64) ** (1 / temperature)
+        sizes = [len(own.lengths) for own in batches]
+        self.starts = [0, *accumulate(sizes)][:-1]
+        weights = np.array(counted or sizes, dtype=np.float64) ** (1 / temperature)
         self.probabilities = weights / weights.sum()
-        self.starts = [sum(self.sizes[:task]) for task in range(len(sizes))]
+        chance = np.random.default_rng((seed, len(batches), 0))  # the streams before are those of the tasks
+        drawn = np.searchsorted(self.probabilities.cumsum(), chance.random(steps), side="right")
+        self.tasks = np.minimum(drawn, len(sizes) - 1)
+        """Of each step, counted from 0."""
 
     def __len__(self) -> int:
-        return self.steps
-
-    def task(self, step: int) -> int:
-        """The task of a step, counted from 0."""
-        return self._draw(step)[0]
-
-    def _draw(self, step: int) -> tuple[int, list[int]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_000_007 + step)
-        task = int(torch.multinomial(self.probabilities, 1, generator=generator))
-        rows = torch.randint(self.sizes[task], (self.batch_size,), generator=generator)
-        return task, (rows + self.starts[task]).tolist()
+        return len(self.tasks)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.steps):
-            yield self._draw(step)[1]
+        own = [self._endless(task) for task in range(len(self.batches))]
+        for task in self.tasks:
+            yield next(own[task])
+
+    def _endless(self, task: int) -> Iterator[list[int]]:
+        """The batches of a task, round after round."""
+        batches, start, epoch = self.batches[task], self.starts[task], 0
+        while True:
+            batches.set_epoch(epoch)
+            for rows in batches:
+                yield [start + row for row in rows]
+            epoch += 1
