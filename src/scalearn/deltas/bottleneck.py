@@ -51,7 +51,8 @@ def activate(hidden: Tensor, activation: Activation) -> Tensor:
 class StackedSources(nn.Module):
     """T frozen bottlenecks of one layer, stacked so that one matrix product computes all of their hidden states.
 
-    Narrower sources are padded with zeros to the widest, which changes nothing: f(0) = 0.
+    Narrower sources are padded with zeros to the widest, which changes nothing: f(0) = 0. Several modules may hold the
+    same buffers (`scalearn.methods.sharing`): nothing writes into them.
 
     Args:
         sources: T bottlenecks of the same width d and activation; copied.
@@ -79,10 +80,14 @@ class StackedSources(nn.Module):
             padded = [F.pad(t.detach(), [0, 0] * (t.ndim - 1) + [0, widest - t.shape[0]]) for t in tensors]
             return torch.stack(padded)
 
-        self.register_buffer("down_weight", stack([s.down.weight for s in sources]).flatten(0, 1))
-        self.register_buffer("down_bias", stack([s.down.bias for s in sources]).flatten())
-        self.register_buffer("up_weight", stack([s.up.weight.T for s in sources]))
-        self.register_buffer("up_bias", torch.stack([s.up.bias.detach() for s in sources]))
+        stacked = {
+            "down_weight": stack([s.down.weight for s in sources]).flatten(0, 1),
+            "down_bias": stack([s.down.bias for s in sources]).flatten(),
+            "up_weight": stack([s.up.weight.T for s in sources]),
+            "up_bias": torch.stack([s.up.bias.detach() for s in sources]),
+        }
+        for name, tensor in stacked.items():  # not in the state_dict: loading one would write into what models share
+            self.register_buffer(name, tensor, persistent=False)
 
     def hidden(self, z: Tensor) -> Tensor:
         """Maps (..., d) to the hidden states of all sources, (..., T * r)."""

@@ -99,8 +99,8 @@ class ScaledLoras(nn.Module):
         rank = max(source.down.out_features for source in sources)
         downs = [F.pad(s.down.weight.detach(), [0, 0, 0, rank - s.down.out_features]) for s in sources]
         ups = [F.pad(s.scaling * s.up.weight.detach().T, [0, 0, 0, rank - s.down.out_features]) for s in sources]
-        self.register_buffer("down_weight", torch.cat(downs))
-        self.register_buffer("up_weight", torch.stack(ups))
+        self.register_buffer("down_weight", torch.cat(downs), persistent=False)  # see StackedSources
+        self.register_buffer("up_weight", torch.stack(ups), persistent=False)
         self.omega = omega
 
     def _scaled_up(self, omega: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from scalearn.deltas import Bottleneck, FixedOmega, Lora, Omega, ScaledLoras, ScaledSources
 from scalearn.deltas.soup import average
 from scalearn.errors import InputError
+from scalearn.methods.sharing import share
 from scalearn.sites import LAYER, Placement
 from scalearn.sources import Source
 
@@ -43,7 +44,7 @@ def scaled(sources: Sequence[Source], omega: Callable[[int], Omega | FixedOmega]
     for site, layers in placements(sources).items():
         width = _outputs(layers[0][0])
         omegas = [omega(width)] * len(layers) if shared else [omega(width) for _ in layers]
-        combined[site] = [_fused(own, one) for own, one in zip(layers, omegas, strict=True)]
+        combined[site] = [share(_fused(own, one)) for own, one in zip(layers, omegas, strict=True)]
     return combined
 
 
@@ -62,7 +63,8 @@ def averaged(sources: Sequence[Source], weights: Sequence[float]) -> Placement:
         )
     one = FixedOmega([1.0])
     return {
-        site: [_fused([average(own, weights)], one) for own in layers] for site, layers in placements(sources).items()
+        site: [share(_fused([average(own, weights)], one)) for own in layers]
+        for site, layers in placements(sources).items()
     }
 
 

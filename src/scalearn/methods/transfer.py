@@ -16,6 +16,7 @@ from scalearn.deltas import Constraint, FixedOmega, Omega
 from scalearn.errors import InputError
 from scalearn.methods.base import Entry, Evidence, Method, Setting, default, published
 from scalearn.methods.combine import averaged, only_layers, scaled
+from scalearn.methods.sharing import share
 from scalearn.sites import LAYER, Placement
 
 
@@ -273,7 +274,8 @@ class AdapterFusion(Transfer):
         """A fusion of all sources per layer."""
         layers = only_layers(setting.sources, why="AdapterFusion reads the outputs of bottlenecks")
         width = setting.shape.width
-        return {LAYER: [d.AdapterFusion(own, width=width, value=self.value, dropout=self.dropout) for own in layers]}
+        fusions = (d.AdapterFusion(own, width=width, value=self.value, dropout=self.dropout) for own in layers)
+        return {LAYER: [share(fusion) for fusion in fusions]}
 
     def penalty(self, deltas: Sequence[nn.Module]) -> Tensor | float:
         """The regulariser of the value matrices, summed over layers."""
