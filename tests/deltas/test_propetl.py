@@ -57,6 +57,17 @@ def test_mask_rounds_as_published() -> None:
     assert MaskScores((48, 768), keep=0.3)().sum() == 36_864 - 25_804
 
 
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
+def test_mask_drops_as_many_where_scores_tie(keep: float) -> None:
+    """Which of the equal ones does not matter."""
+    scores = MaskScores((8, 10), keep=keep)
+    with torch.no_grad():
+        scores.scores.copy_(torch.arange(80).remainder(3).view(8, 10) - 1.0)  # sizes 1, 0, 1
+    mask, sizes = scores(), scores.scores.abs()
+    assert mask.sum() == literal_mask(scores.scores, keep).sum() == 80 - int((1 - keep) * 80)
+    assert sizes[mask == 1].min() >= sizes[mask == 0].max()
+
+
 def test_mask_counts_negative_scores_by_size() -> None:
     scores = MaskScores((1, 4), keep=0.5)
     with torch.no_grad():

@@ -31,7 +31,7 @@ class _TopFraction(torch.autograd.Function):
         flat = scores.abs().flatten()
         dropped = int((1 - keep) * flat.numel())
         mask = torch.ones_like(flat)
-        mask[flat.argsort()[:dropped]] = 0
+        mask[flat.topk(dropped, largest=False, sorted=False).indices] = 0
         return mask.view_as(scores)
 
     @staticmethod
