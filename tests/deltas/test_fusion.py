@@ -59,14 +59,15 @@ def test_any_leading_shape(shape: tuple[int, ...], sources, assert_near) -> None
     assert_near(fusion(z), literal(fusion, adapters, z))
 
 
-def test_dropout_is_on_the_whole_score(sources, perturbed, assert_near) -> None:
-    adapters = sources(4)
-    fusion = perturbed(AdapterFusion(adapters, width=WIDTH, dropout=0.4)).train()
-    z = torch.randn(2, 5, WIDTH)
+@pytest.mark.parametrize("value", [True, False], ids=["dynamic", "static"])
+def test_dropout_is_on_the_whole_score(value, sources, perturbed, assert_same_function) -> None:
+    adapters = sources(4, bottlenecks=(3, 6))
+    fusion = perturbed(AdapterFusion(adapters, width=WIDTH, value=value, dropout=0.4)).train()
+    z = torch.randn(2, 5, WIDTH, requires_grad=True)
     torch.manual_seed(5)
     ours = fusion(z)
     torch.manual_seed(5)
-    assert_near(ours, literal(fusion, adapters, z, dropout=0.4))
+    assert_same_function(ours, literal(fusion, adapters, z, dropout=0.4), [z, *fusion.parameters()])
     assert not torch.allclose(ours, fusion.eval()(z))
 
 

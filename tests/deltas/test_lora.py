@@ -1,17 +1,21 @@
 """LoRA against W + (alpha / r) U D, and scaled LoRA sources against their sum one by one, folded and merged."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-from scalearn.deltas import FixedOmega, Lora, Omega, ScaledLoras
+from scalearn.deltas import Constraint, FixedOmega, Lora, Omega, ScaledLoras
 from scalearn.errors import InputError
 from scalearn.methods import Setting, method_from_name
 from scalearn.sites import Shape
 
 INPUTS, OUTPUTS = 10, 6
 RANKS, ALPHAS = (4, 1, 6), (8.0, 3.0, 2.0)
+Check = Callable[..., None]
 LINEARS = {"query": (768, 768), "value": (768, 768), "intermediate": (768, 3072)}
 ROBERTA = Shape(architecture="roberta", width=768, layers=12, linears=LINEARS)
 
@@ -27,9 +31,9 @@ def sources() -> list[Lora]:
     return [lora(rank, alpha) for rank, alpha in zip(RANKS, ALPHAS, strict=True)]
 
 
-def omega_of(width: int, *, count: int = len(RANKS), dropout: float = 0.0) -> Omega:
-    omega = Omega(sources=count, width=width, dropout=dropout)
-    nn.init.uniform_(omega.values, -1.5, 1.5)
+def omega_of(width: int, *, count: int = len(RANKS), dropout: float = 0.0, constraint: Constraint = "none") -> Omega:
+    omega = Omega(sources=count, width=width, dropout=dropout, constraint=constraint)
+    nn.init.uniform_(omega.values, 0.2, 1.8)
     return omega
 
 
@@ -113,35 +117,54 @@ def test_merging_into_a_transposed_map(outputs: int) -> None:
 # ---- several sources
 
 
+def constrained(values: Tensor, constraint: Constraint) -> Tensor:
+    weights = values.exp() if constraint == "softmax" else values
+    return values if constraint == "none" else weights / weights.sum(dim=0)
+
+
+@pytest.mark.parametrize("constraint", ["none", "mean", "softmax"])
 @pytest.mark.parametrize("width", [OUTPUTS, 1], ids=["vector", "uniform"])
-def test_scaled_equals_literal_with_gradients(width: int) -> None:
+def test_scaled_equals_literal(width: int, constraint: Constraint, assert_same_function: Check) -> None:
     made = sources()
-    fused = ScaledLoras(made, omega_of(width))
-    x, y, weights = torch.randn(2, 5, INPUTS), torch.randn(2, 5, OUTPUTS), torch.randn(2, 5, OUTPUTS)
-    x.requires_grad_(), y.requires_grad_()
-    expected = literal(x, y, made, fused.omega.values)
-    ours = fused(x, y)
-    torch.testing.assert_close(ours, expected)
-    inputs = [x, y, fused.omega.values]
-    gradients = zip(
-        torch.autograd.grad((ours * weights).sum(), inputs),
-        torch.autograd.grad((expected * weights).sum(), inputs),
-        strict=True,
-    )
-    for one, other in gradients:
-        torch.testing.assert_close(one, other)
+    fused = ScaledLoras(made, omega_of(width, constraint=constraint))
+    values = fused.omega.values
+    x, y = torch.randn(2, 5, INPUTS, requires_grad=True), torch.randn(2, 5, OUTPUTS, requires_grad=True)
+    assert_same_function(fused(x, y), literal(x, y, made, constrained(values, constraint)), [x, y, values])
 
 
-def test_one_mask_of_dropout_on_omega() -> None:
+def test_fixed_omega_equals_literal(assert_same_function: Check) -> None:
     made = sources()
-    fused = ScaledLoras(made, omega_of(OUTPUTS, dropout=0.4)).train()
-    x, y = torch.randn(2, 5, INPUTS), torch.randn(2, 5, OUTPUTS)
-    torch.manual_seed(3)
+    fused = ScaledLoras(made, FixedOmega([0.3, -0.7, 1.0])).train()
+    x, y = torch.randn(2, 5, INPUTS, requires_grad=True), torch.randn(2, 5, OUTPUTS, requires_grad=True)
+    expected = literal(x, y, made, torch.tensor([[0.3], [-0.7], [1.0]]))
+    assert_same_function(fused(x, y), expected, [x, y])
+
+
+@pytest.mark.parametrize("width", [OUTPUTS, 1], ids=["vector", "uniform"])
+def test_a_shared_omega_sums_the_gradients_of_its_layers(width: int, assert_same_function: Check) -> None:
+    """The "++" variants, of two square maps with a nonlinearity between them."""
+    width = INPUTS if width == OUTPUTS else 1
+    layers = [[lora(rank, inputs=INPUTS, outputs=INPUTS) for rank in RANKS] for _ in range(2)]
+    omega = omega_of(width)
+    first, second = (ScaledLoras(made, omega) for made in layers)
+    x = torch.randn(2, 5, INPUTS, requires_grad=True)
+    inner, between = torch.tanh(first(x, x)), torch.tanh(literal(x, x, layers[0], omega.values))
+    expected = literal(between, between, layers[1], omega.values)
+    assert_same_function(second(inner, inner), expected, [x, omega.values])
+
+
+@pytest.mark.parametrize("width", [OUTPUTS, 1], ids=["vector", "uniform"])
+def test_one_mask_of_dropout_on_omega(width: int, assert_same_function: Check) -> None:
+    made = sources()
+    fused = ScaledLoras(made, omega_of(width, dropout=0.5)).train()
+    values = fused.omega.values
+    x, y = torch.randn(2, 5, INPUTS, requires_grad=True), torch.randn(2, 5, OUTPUTS)
+    torch.manual_seed(7)
     ours = fused(x, y)
-    torch.manual_seed(3)
-    masked = fused.omega()
-    assert (masked == 0).any()
-    torch.testing.assert_close(ours, literal(x, y, made, masked))
+    torch.manual_seed(7)
+    masked = F.dropout(values, 0.5, training=True)
+    assert (masked == 0).any() and (masked != 0).any()
+    assert_same_function(ours, literal(x, y, made, masked), [x, values])
 
 
 def test_sources_are_frozen_copies() -> None:
@@ -155,21 +178,22 @@ def test_sources_are_frozen_copies() -> None:
     assert torch.equal(fused(x, y), before)
     assert [name for name, _ in fused.named_parameters()] == ["omega.values"]
     assert {name for name, _ in fused.named_buffers()} == {"down_weight", "up_weight"}
+    assert list(fused.state_dict()) == ["omega.values"], "loading one would write into what several models share"
     assert fused.down_weight.shape == (3 * 6, INPUTS) and fused.up_weight.shape == (3, 6, OUTPUTS)
 
 
 @pytest.mark.parametrize("width", [OUTPUTS, 1], ids=["vector", "uniform"])
-def test_fold_and_merge_equal_unfolded(width: int) -> None:
+def test_fold_and_merge_equal_unfolded(width: int, assert_near: Check, assert_same_function: Check) -> None:
     fused = ScaledLoras(sources(), omega_of(width, dropout=0.5))
     folded = fused.fold()
     linear = nn.Linear(INPUTS, OUTPUTS)
-    x = torch.randn(2, 5, INPUTS)
+    x = torch.randn(2, 5, INPUTS, requires_grad=True)
     expected = fused.eval()(x, linear(x))
     assert isinstance(folded, Lora) and folded.scaling == 1.0
     assert folded.down.out_features == 3 * 6
-    torch.testing.assert_close(folded(x, linear(x)), expected)
+    assert_same_function(folded(x, linear(x)), fused(x, linear(x)), [x])
     folded.eval().merge(linear)
-    torch.testing.assert_close(linear(x), expected)
+    assert_near(linear(x), expected)
 
 
 def test_fold_of_fixed_omega_in_float32() -> None:

@@ -13,6 +13,8 @@ from scalearn.errors import InputError
 BATCH, LENGTH, WIDTH = 2, 5, 12
 VECTOR, UNIFORM = WIDTH, 1
 
+Check = Callable[..., None]
+
 
 @pytest.fixture(autouse=True)
 def _double() -> None:
@@ -35,10 +37,11 @@ def omega_of(count: int, width: int, *, constraint: Constraint = "none", dropout
 
 
 def literal(z: Tensor, adapters: list[Bottleneck], omega: Tensor) -> Tensor:
-    """sum_t omega_t * (U_t relu(D_t z + d_t) + u_t) as written: (B, S, T, d) exists, and loops are loops."""
+    """sum_t omega_t * (U_t f(D_t z + d_t) + u_t) as written: (B, S, T, d) exists, and loops are loops."""
     outputs = []
     for adapter in adapters:
-        hidden = torch.relu(z @ adapter.down.weight.T + adapter.down.bias)
+        inner = z @ adapter.down.weight.T + adapter.down.bias
+        hidden = torch.relu(inner) if adapter.activation == "relu" else inner * (1 + torch.erf(inner / 2**0.5)) / 2
         outputs.append(hidden @ adapter.up.weight.T + adapter.up.bias)
     stacked = torch.stack(outputs, dim=2)  # (B, S, T, d)
     total = torch.zeros_like(z)
@@ -84,6 +87,19 @@ def test_fused_equals_literal(count: int, width: int, constraint: Constraint, bo
     assert_near(fused.omega.values.grad, values.grad)
 
 
+@pytest.mark.parametrize("width", [VECTOR, UNIFORM], ids=["vector", "uniform"])
+def test_a_shared_omega_sums_the_gradients_of_its_layers(width: int, assert_same_function: Check) -> None:
+    """The "++" variants, of two layers with a nonlinearity between them."""
+    layers = [sources(3, bottlenecks=(3, 6, 1)) for _ in range(2)]
+    omega = omega_of(3, width)
+    first, second = (ScaledSources(adapters, omega) for adapters in layers)
+    z = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
+    between = torch.tanh(z + literal(z, layers[0], omega.values))
+    expected = between + literal(between, layers[1], omega.values)
+    inner = torch.tanh(z + first(z))
+    assert_same_function(inner + second(inner), expected, [z, omega.values])
+
+
 @pytest.mark.parametrize("shape", [(WIDTH,), (7, WIDTH), (2, 3, 5, WIDTH)])
 def test_any_leading_shape(shape: tuple[int, ...]) -> None:
     adapters = sources(3)
@@ -96,17 +112,19 @@ def test_any_leading_shape(shape: tuple[int, ...]) -> None:
 # ---- dropout on omega
 
 
+@pytest.mark.parametrize("constraint", ["none", "mean", "softmax"])
 @pytest.mark.parametrize("width", [VECTOR, UNIFORM], ids=["vector", "uniform"])
-def test_one_mask_scales_weight_and_bias(width: int) -> None:
-    adapters = sources(8)
-    fused = ScaledSources(adapters, omega_of(8, width, dropout=0.4)).train()
-    z = torch.randn(BATCH, LENGTH, WIDTH)
+def test_one_mask_scales_weight_and_bias(width: int, constraint: Constraint, assert_same_function: Check) -> None:
+    adapters = sources(8, bottlenecks=(3, 6, 1))
+    fused = ScaledSources(adapters, omega_of(8, width, constraint=constraint, dropout=0.4)).train()
+    values = fused.omega.values
+    z = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
     torch.manual_seed(7)
     ours = fused(z)
     torch.manual_seed(7)
-    masked = F.dropout(fused.omega.values, 0.4, training=True)
+    masked = F.dropout(literal_constraint(values, constraint), 0.4, training=True)
     assert (masked == 0).any() and (masked != 0).any()
-    assert_near(ours, literal(z, adapters, masked))
+    assert_same_function(ours, literal(z, adapters, masked), [z, values])
 
 
 def test_dropout_follows_the_constraint() -> None:
@@ -185,11 +203,11 @@ def test_penalty_has_the_gradient_of_its_formula() -> None:
     assert_near(omega.values.grad, expected.expand_as(omega.values))
 
 
-def test_fixed_omega_is_constant() -> None:
-    adapters = sources(2)
+def test_fixed_omega_is_constant(assert_same_function: Check) -> None:
+    adapters = sources(2, bottlenecks=(3, 6))
     fused = ScaledSources(adapters, FixedOmega([0.3, 0.7])).train()
-    z = torch.randn(BATCH, LENGTH, WIDTH)
-    assert_near(fused(z), literal(z, adapters, torch.tensor([[0.3], [0.7]])))
+    z = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
+    assert_same_function(fused(z), literal(z, adapters, torch.tensor([[0.3], [0.7]])), [z])
     assert list(fused.parameters()) == []
     assert fused.omega.values.shape == (2, 1)
 
@@ -203,6 +221,7 @@ def test_sources_are_frozen_buffers() -> None:
     assert {name for name, _ in fused.named_buffers()} == {"down_weight", "down_bias", "up_weight", "up_bias"}
     fused(torch.randn(BATCH, LENGTH, WIDTH)).sum().backward()
     assert all(buffer.grad is None and not buffer.requires_grad for buffer in fused.buffers())
+    assert list(fused.state_dict()) == ["omega.values"], "loading one would write into what several models share"
 
 
 def test_sources_are_copied() -> None:
@@ -251,15 +270,15 @@ def test_no_tensor_of_sources_times_tokens_times_width() -> None:
 @pytest.mark.parametrize("constraint", ["none", "mean", "softmax"])
 @pytest.mark.parametrize("width", [VECTOR, UNIFORM], ids=["vector", "uniform"])
 @pytest.mark.parametrize("count", [1, 8])
-def test_fold_equals_unfolded(count: int, width: int, constraint: Constraint) -> None:
+def test_fold_equals_unfolded(count: int, width: int, constraint: Constraint, assert_same_function: Check) -> None:
     fused = ScaledSources(
         sources(count, bottlenecks=(3, 6)), omega_of(count, width, constraint=constraint, dropout=0.5)
     )
     folded = fused.fold()
-    z = torch.randn(BATCH, LENGTH, WIDTH)
+    z = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
     assert isinstance(folded, Bottleneck)
     assert folded.down.out_features == count * (3 if count == 1 else 6)
-    assert_near(folded(z), fused.eval()(z))
+    assert_same_function(folded(z), fused.eval()(z), [z])
 
 
 def test_fold_in_float32() -> None:
@@ -271,17 +290,17 @@ def test_fold_in_float32() -> None:
 
 
 @pytest.mark.parametrize("bottlenecks", [(4,), (3, 6, 1)], ids=["equal", "unequal"])
-def test_gelu_sources(bottlenecks: tuple[int, ...]) -> None:
+def test_gelu_sources(bottlenecks: tuple[int, ...], assert_same_function: Check) -> None:
     """What a written-out Compacter++ is."""
     adapters = sources(3, bottlenecks=bottlenecks)
     for adapter in adapters:
         adapter.activation = "gelu"
     fused = ScaledSources(adapters, omega_of(3, VECTOR))
-    z = torch.randn(BATCH, LENGTH, WIDTH)
-    expected = sum(fused.omega.values[t] * adapter(z) for t, adapter in enumerate(adapters))
-    assert_near(fused(z), expected)
+    z = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
+    expected = literal(z, adapters, fused.omega.values)
+    assert_same_function(fused(z), expected, [z, fused.omega.values])
     assert fused.fold().activation == "gelu"
-    assert_near(fused.fold()(z), expected)
+    assert_same_function(fused.fold()(z), literal(z, adapters, fused.omega.values), [z])
 
 
 def test_mixed_activations_are_refused() -> None:
@@ -295,10 +314,10 @@ def test_mixed_widths_are_refused() -> None:
         ScaledSources([*sources(2), *sources(1, width=8)], omega_of(3, UNIFORM))
 
 
-def test_fold_of_fixed_omega() -> None:
+def test_fold_of_fixed_omega(assert_same_function: Check) -> None:
     fused = ScaledSources(sources(2), FixedOmega([0.3, 0.7]))
-    z = torch.randn(BATCH, LENGTH, WIDTH)
-    assert_near(fused.fold()(z), fused(z))
+    z = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
+    assert_same_function(fused.fold()(z), fused(z), [z])
 
 
 def test_fold_can_be_trained_without_changing_the_original() -> None:
