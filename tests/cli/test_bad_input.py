@@ -195,6 +195,19 @@ def test_recipe_out_of_range(refused, good: Path, tmp_path: Path, tiny_backbone:
     assert "epochs" in message and "learning_rate" in message
 
 
+@pytest.mark.parametrize("command", ["train", "transfer"])
+def test_a_batch_of_rows_and_of_tokens(refused, good: Path, tmp_path: Path, command: str) -> None:
+    words = (command, "--train-file", good, "--out", tmp_path / "out", "--tokens-per-batch", 512)
+    assert "batch_size 4 and tokens_per_batch 512 exclude one another" in refused(*words, "--batch-size", 4)
+
+
+@pytest.mark.parametrize("command", ["train", "transfer"])
+def test_a_device_that_is_not_there(refused, tmp_path: Path, command: str) -> None:
+    """Said before anything is loaded: there is no such file."""
+    words = (command, "--train-file", tmp_path / "none.csv", "--out", tmp_path / "out")
+    assert "--device gpu: give cpu" in refused(*words, "--device", "gpu")
+
+
 def test_predict_without_or_with_too_many_texts(refused, tmp_path: Path) -> None:
     assert "not both" in refused("predict", tmp_path / "model")
     assert "does not exist" in refused("predict", tmp_path / "model", "a text")

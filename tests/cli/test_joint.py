@@ -89,6 +89,9 @@ def test_learn_evaluate_predict(run: Run, data: Path, tiny_backbone: str, tmp_pa
         (("rte", "stsb", "--option", "colour=red"), "colour"),
         (("rte", "stsb", "--option", "shared"), "write it as NAME=VALUE"),
         (("rte", "stsb", "--steps", 0), "steps"),
+        (("rte", "stsb", "--tokens-per-batch", 7), "tokens_per_batch: Input should be greater than or equal to 8"),
+        (("rte", "stsb", "--tokens-per-batch", 64, "--batch-size", 4), "exclude one another: give either"),
+        (("rte", "stsb", "--device", "tpu"), "--device tpu: give cpu"),
         (("rte", "stsb", "--backbone", "no/such"), "backbone 'no/such' cannot be loaded"),
     ],
 )

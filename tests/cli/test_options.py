@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from scalearn.cli.options import load_target
+from scalearn.cli.options import device_named, load_target
 from scalearn.errors import InputError
 from scalearn.tasks import Task, load_task
 
@@ -60,3 +61,24 @@ def test_max_length_holds_for_own_rows_and_for_known_tasks(tmp_path: Path) -> No
 def test_options_of_own_rows_are_refused_beside_a_known_task() -> None:
     with pytest.raises(InputError, match=r"--text, --separator describe your own rows"):
         load_target("policy-claims", None, train_file=None, text="premise", separator=";")
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "device"),
+    [(False, None, "cpu"), (False, "cpu", "cpu"), (True, None, "cuda"), (True, "cpu", "cpu"), (True, "cuda", "cuda")],
+)
+def test_the_device_is_cuda_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, there: bool, name: str | None, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert device_named(name) == device
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "valid"),
+    [(False, "cuda", r"cpu \(PyTorch finds no CUDA device"), (False, "mps", "cpu "), (True, "mps", "cpu or cuda")],
+)
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, there: bool, name: str, valid: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    with pytest.raises(InputError, match=rf"--device {name}: give {valid}.*, or leave it out"):
+        device_named(name)

@@ -52,10 +52,12 @@ def joint(
         typer.Option(help="Stop after so many evaluations without a lower mean dev loss.", rich_help_panel=_TRAINING),
     ] = None,
     batch_size: o.BatchSize = None,
+    tokens_per_batch: o.TokensPerBatch = None,
     learning_rate: o.Rate = None,
     head_learning_rate: o.HeadRate = None,
     mask_learning_rate: o.MaskRate = None,
     precision: o.PrecisionName = "auto",
+    device: o.Device = None,
     report_to: o.ReportTo = "none",
     overwrite: o.Overwrite = False,
     restart: o.Restart = False,
@@ -71,6 +73,7 @@ def joint(
     from scalearn.training import train_joint
 
     refuse_existing(out, overwrite=overwrite)  # before minutes of loading, not after
+    device = o.device_named(device)
     chosen = method_from_name(method, stage="joint", **method_options(option))
     changes = o.given(
         steps=steps,
@@ -79,6 +82,7 @@ def joint(
         cap=cap,
         patience=patience,
         batch_size=batch_size,
+        tokens_per_batch=tokens_per_batch,
         learning_rate=learning_rate,
         head_learning_rate=head_learning_rate,
         mask_learning_rate=mask_learning_rate,
@@ -93,6 +97,7 @@ def joint(
         for name in tasks
     ]
     model = JointModel.from_backbone(backbone, tasks=loaded, method=chosen, pooling=pooling, seed=seed)
+    model.to(device)
     try:
         result = train_joint(
             model,

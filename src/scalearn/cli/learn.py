@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +17,23 @@ if TYPE_CHECKING:
     from scalearn.methods import Method
 
 
+@dataclass(frozen=True, kw_only=True)
+class Learning(Training):
+    """How to train one model on this machine."""
+
+    tokens_per_batch: o.TokensPerBatch = None
+    device: o.Device = None
+
+    def changes(self) -> dict[str, Any]:
+        """The hyper-parameters that were given."""
+        return {**super().changes(), **o.given(tokens_per_batch=self.tokens_per_batch)}
+
+
 @grouped
 def train(
     out: o.Out,
     target: Target,
-    training: Training,
+    training: Learning,
     method: Annotated[
         str, typer.Option(help="adapter, compacter++, lora (these make sources), propetl, ia3, full or head.")
     ] = "adapter",
@@ -40,7 +53,7 @@ def transfer(
     out: o.Out,
     target: Target,
     sources: Sources,
-    training: Training,
+    training: Learning,
     method: Annotated[
         str,
         typer.Option(
@@ -62,7 +75,7 @@ def transfer(
     _learn(target, chosen, sources, out, training, include_sources=include_sources)
 
 
-def _learn(target: Target, method: Method, sources: Sources | None, out: Path, training: Training, **how: Any) -> None:
+def _learn(target: Target, method: Method, sources: Sources | None, out: Path, training: Learning, **how: Any) -> None:
     """Builds, trains, saves, and says what came of it."""
     from scalearn.atomic import refuse_existing
     from scalearn.methods import changed, recipe_for
@@ -70,6 +83,7 @@ def _learn(target: Target, method: Method, sources: Sources | None, out: Path, t
     from scalearn.training import train
 
     refuse_existing(out, overwrite=training.overwrite)  # before minutes of loading, not after
+    device = o.device_named(training.device)
     task = target.drawn(training.seed)
     shelf = None if sources is None else sources.shelf(task)
     few_shot = target.few_shot is not None
@@ -78,6 +92,7 @@ def _learn(target: Target, method: Method, sources: Sources | None, out: Path, t
     model = TransferModel.from_backbone(
         training.backbone, task=task, method=method, sources=shelf, pooling=training.pooling, seed=training.seed
     )
+    model.to(device)
     command = shlex.join(["scalearn", *sys.argv[1:]])
     try:
         result = train(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scalearn.sources import Shelf
     from scalearn.tasks import Task
 
-_DATA, _TRAINING = "Your own data", "Training"
+_DATA, _TRAINING, _COMPUTATION = "Your own data", "Training", "Computation"
 
 TaskName = Annotated[
     str | None,
@@ -93,6 +93,10 @@ Patience = Annotated[
     typer.Option(help="Stop after so many evaluations without a better dev score.", rich_help_panel=_TRAINING),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Rows per step.", rich_help_panel=_TRAINING)]
+TokensPerBatch = Annotated[
+    int | None,
+    typer.Option(help="At most so many tokens per step, padding included, instead of rows.", rich_help_panel=_TRAINING),
+]
 Rate = Annotated[
     float | None, typer.Option("--learning-rate", help="Of adapter, omega or backbone.", rich_help_panel=_TRAINING)
 ]
@@ -101,8 +105,9 @@ MaskRate = Annotated[
 ]
 HeadRate = Annotated[float | None, typer.Option("--head-learning-rate", help="Of the head.", rich_help_panel=_TRAINING)]
 PrecisionName = Annotated[
-    Literal["auto", "fp32", "bf16"], typer.Option("--precision", help="Number format.", rich_help_panel=_TRAINING)
+    Literal["auto", "fp32", "bf16"], typer.Option("--precision", help="Number format.", rich_help_panel=_COMPUTATION)
 ]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one.", rich_help_panel=_COMPUTATION)]
 ReportTo = Annotated[
     str, typer.Option(help="Also log to a tracker: trackio (local), tensorboard, wandb, ...", rich_help_panel=_TRAINING)
 ]
@@ -214,6 +219,21 @@ def load_shelf(name: str, *, only: str | None = None, exclude: str | None = None
     if exclude is not None:
         shelf = shelf.without(split_names(exclude))
     return shelf
+
+
+def device_named(name: str | None) -> str:
+    """The device that computes: cpu or cuda; without a name, cuda where there is one.
+
+    Raises:
+        InputError: it is another, or not there.
+    """
+    import torch
+
+    there = torch.cuda.is_available()
+    if name not in (None, "cpu", "cuda") or (name == "cuda" and not there):
+        valid = "cpu or cuda" if there else "cpu (PyTorch finds no CUDA device on this machine)"
+        raise InputError(f"--device {name}: give {valid}, or leave it out")
+    return name or ("cuda" if there else "cpu")
 
 
 def split_names(names: str) -> tuple[str, ...]:
