@@ -75,6 +75,22 @@ def test_only_the_active_task_learns(layers) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["hyperformer", "hyperformer++"])
+def test_each_layer_generates_once_per_step(shared: bool, layers) -> None:
+    """However many texts and tokens there are, and not again in the backward pass."""
+    deltas = layers(shared=shared)
+    generated = []
+    for networks in {delta.networks for delta in deltas}:
+        for linear in networks.children():
+            linear.register_forward_hook(lambda module, args, output: generated.append(output.numel()))
+    z = torch.randn(4, 5, WIDTH)
+    for delta in deltas:
+        z = z + delta(z)
+    z.square().sum().backward()
+    parts = [WIDTH * BOTTLENECK, BOTTLENECK, WIDTH * BOTTLENECK, WIDTH, WIDTH, WIDTH]
+    assert sorted(generated) == sorted(2 * parts)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["hyperformer", "hyperformer++"])
 def test_tasks_and_layers_differ(shared: bool, layers) -> None:
     deltas = layers(shared=shared)
     z = torch.randn(3, WIDTH)
