@@ -20,7 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from scalearn.adapted import AdaptedModel
 from scalearn.backbones import wrap_backbone
 from scalearn.deltas import ScaledSources
-from scalearn.heads import Head, pool
+from scalearn.heads import Head
 from scalearn.joint import JointModel
 from scalearn.kinds import Kind
 from scalearn.methods import (
@@ -237,8 +237,8 @@ def build(case: str, method: Method, *, load: bool = True) -> tuple[AdaptedModel
 class LinearHead(Head):
     """What published Adapter-m has for COPA: one map of the first token, without dense and tanh."""
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return self.out(pool(hidden, attention_mask, self.pooling))
+    def score(self, pooled: Tensor) -> Tensor:
+        return self.out(pooled)
 
 
 def task_of(name: str, outputs: int, *, choices: bool) -> Task:

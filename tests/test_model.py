@@ -173,7 +173,7 @@ def test_gradient_checkpointing_without_backbone_dropout(build: Build, name: str
     inputs = {"input_ids": torch.tensor([[2, 5, 7, 3], [2, 6, 3, 0]]), "labels": torch.tensor([1, 0])}
     inputs["attention_mask"] = (inputs["input_ids"] != 0).long()
     calls: list[int] = []
-    model.backbone.encoder.layer[1].attention.register_forward_pre_hook(lambda *_: calls.append(1))
+    model.backbone.encoder.layer[1].intermediate.register_forward_pre_hook(lambda *_: calls.append(1))
 
     def gradients() -> list[Tensor]:
         calls.clear()
@@ -363,7 +363,8 @@ def test_a_fresh_process_gives_the_same_answers(build: Build, tmp_path: Path) ->
         "import sys, torch, scalearn, safetensors.torch as st\n"
         "model = scalearn.TransferModel.from_pretrained(sys.argv[1])\n"
         "texts = sys.argv[3:]\n"
-        "st.save_file({'logits': model.logits(model.encode({'text_a': texts}))}, sys.argv[2])\n"
+        "rows = model.encode({'text_a': texts})\n"
+        "st.save_file({'logits': model.logits(rows, precision='fp32')}, sys.argv[2])\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out"), str(tmp_path / "logits.safetensors"), *TEXTS]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
-from scalearn.precision import Precision, attention_for, autocast, has_fast_bf16, resolve
+from scalearn import precision as rule
+from scalearn.errors import InputError
+from scalearn.precision import WORTHWHILE, Precision, attention_for, autocast, has_fast_bf16, resolve
 
+MEASURED = rule.bf16_advantage.__wrapped__
+"""What the tests' own fixture replaces, without its cache."""
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
 
@@ -12,7 +16,8 @@ CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 def capable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether CPU and GPU are fast at bf16."""
     able = bool(request.param)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": able, "avx512_bf16": True})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(rule, "bf16_advantage", lambda: WORTHWHILE if able else WORTHWHILE - 0.1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
     return able
 
@@ -30,27 +35,60 @@ def test_a_choice_is_kept(capable: bool, precision: Precision, device: torch.dev
     assert resolve(precision, device) == precision
 
 
-def test_a_processor_that_does_not_say_is_not_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"})
+def test_fp16_is_for_gpus() -> None:
+    assert resolve("fp16", CUDA) == "fp16"
+    with pytest.raises(InputError, match="fp16 is for GPUs: give bf16 or fp32"):
+        resolve("fp16", CPU)
+
+
+@pytest.mark.parametrize("told", [{"architecture": "aarch64"}, {"avx512_bf16": False}, {"cpu_name": "bf16"}])
+def test_a_processor_without_bf16_products_is_not_even_measured(
+    told: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> float:
+        raise AssertionError("emulated products take seconds")
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told)
+    monkeypatch.setattr(rule, "bf16_advantage", refuse)
     assert has_fast_bf16() is False
+
+
+def test_the_advantage_is_that_of_the_best_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that something else slows down does not count."""
+    seconds = {
+        torch.float32: iter([9.0, 2.0, 0.9, 0.8, 9.0, 1.2]),
+        torch.bfloat16: iter([5.0, 0.3, 0.9, 0.2, 0.4, 7.0]),
+    }
+    monkeypatch.setattr(rule, "_timed", lambda matrix: next(seconds[matrix.dtype]))
+    assert MEASURED() == pytest.approx(0.8 / 0.2)
 
 
 @pytest.mark.parametrize("capable", [True, False], indirect=True)
 @pytest.mark.parametrize(
-    ("training", "precision", "device", "when_capable", "otherwise"),
+    ("training", "precision", "device", "lean", "dropout", "when_capable", "otherwise"),
     [
-        (True, "auto", CPU, "eager", "sdpa"),
-        (True, "bf16", CPU, "eager", "eager"),
-        (True, "fp32", CPU, "sdpa", "sdpa"),
-        (False, "auto", CPU, "sdpa", "sdpa"),
-        (False, "bf16", CPU, "sdpa", "sdpa"),
-        (True, "bf16", CUDA, "sdpa", "sdpa"),
+        (True, "auto", CPU, True, False, "lean", "sdpa"),
+        (True, "auto", CPU, False, False, "eager", "sdpa"),
+        (True, "auto", CPU, True, True, "lean", "lean"),
+        (True, "auto", CPU, False, True, "eager", "sdpa"),
+        (True, "bf16", CPU, True, False, "lean", "lean"),
+        (True, "fp32", CPU, True, False, "sdpa", "sdpa"),
+        (False, "auto", CPU, True, True, "sdpa", "sdpa"),
+        (False, "bf16", CPU, True, False, "sdpa", "sdpa"),
+        (True, "bf16", CUDA, True, True, "sdpa", "sdpa"),
     ],
 )
 def test_attention(
-    capable: bool, training: bool, precision: Precision, device: torch.device, when_capable: str, otherwise: str
+    capable: bool,
+    training: bool,
+    precision: Precision,
+    device: torch.device,
+    lean: bool,
+    dropout: bool,
+    when_capable: str,
+    otherwise: str,
 ) -> None:
-    chosen = attention_for(training=training, precision=precision, device=device)
+    chosen = attention_for(training=training, precision=precision, device=device, lean=lean, dropout=dropout)
     assert chosen == (when_capable if capable else otherwise)
 
 

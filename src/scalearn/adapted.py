@@ -14,13 +14,16 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
 from scalearn import sites
-from scalearn.backbones import Backbone, pooled
+from scalearn.attention import supports_lean
+from scalearn.backbones import Backbone
 from scalearn.deltas import Lora
+from scalearn.dropout import make_cheap
 from scalearn.encoding import Features, batches, encode, lengths_of
 from scalearn.errors import InputError
-from scalearn.heads import Head
+from scalearn.heads import Head, pool
 from scalearn.methods import Method, Setting
-from scalearn.precision import Precision, attention_for, autocast
+from scalearn.precision import Attention, Precision, attention_for, autocast
+from scalearn.reading import pooled
 from scalearn.sites import Placement
 from scalearn.sources import BackboneReference
 from scalearn.tasks import Task
@@ -54,7 +57,10 @@ class AdaptedModel(nn.Module, ABC):
         self.pooling = backbone.pooling
         self.backbone = backbone.model
         self.backbone.requires_grad_(method.trains_backbone)
+        make_cheap(self.backbone)
         self.backbone_dropout = True
+        self.attention: Attention = "auto"
+        """The attention implementation; ``"auto"`` chooses by `scalearn.precision.attention_for`."""
         self.facts: Mapping[str, Any] = {}  # what its folder said beside the weights: scores, provenance
         if sites.attached(self.backbone):
             raise InputError(
@@ -85,14 +91,19 @@ class AdaptedModel(nn.Module, ABC):
                 ``token_type_ids`` of the same shape, where there are any. Or ``pooled`` alone, from `pooled_of`.
             output_hidden_states: also return them.
         """
+        states: tuple[Tensor, ...] | None = None
         if "pooled" in batch:  # what the frozen part gives was computed before: (B, d), or (B, C, d)
-            scores = head.score(batch["pooled"])
-            return Answer(scores if batch["pooled"].ndim == 2 else scores.squeeze(-1), None)
-        shape = batch["input_ids"].shape
-        flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
-        encoded: BaseModelOutput = self.backbone(**flat, output_hidden_states=output_hidden_states)
-        logits = head(encoded.last_hidden_state, flat.get("attention_mask"))
-        return Answer(logits if len(shape) == 2 else logits.view(shape[:2]), encoded.hidden_states)
+            read = batch["pooled"]
+        elif output_hidden_states:
+            shape = batch["input_ids"].shape
+            flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
+            encoded: BaseModelOutput = self.backbone(**flat, output_hidden_states=True)
+            states = encoded.hidden_states
+            read = pool(encoded.last_hidden_state, flat.get("attention_mask"), head.pooling).view(*shape[:-1], -1)
+        else:
+            read = pooled(self.backbone, batch, head.pooling)
+        scores = head.score(read)
+        return Answer(scores if read.ndim == 2 else scores.squeeze(-1), states)
 
     def computed(
         self, head: Head, batch: Mapping[str, Tensor | None], labels: Tensor | None, *, output_hidden_states: bool
@@ -136,6 +147,20 @@ class AdaptedModel(nn.Module, ABC):
                 if isinstance(module, GradientCheckpointingLayer):
                     module.training = True  # the flag of the layer itself only decides about checkpointing
         return self
+
+    def attention_for_training(self, precision: Precision) -> Attention:
+        """The attention implementation to train with; evaluation sets its own.
+
+        Args:
+            precision: see `scalearn.precision`.
+        """
+        return self._attention_for(training=True, precision=precision)
+
+    def _attention_for(self, *, training: bool, precision: Precision) -> Attention:
+        if self.attention != "auto":
+            return self.attention
+        lean, dropout = supports_lean(self.backbone), self.backbone_dropout
+        return attention_for(training=training, precision=precision, device=self.device, lean=lean, dropout=dropout)
 
     def activation_checkpointing_enable(self, **options: Any) -> None:
         """Trades computation for memory in the backbone; `transformers.Trainer` calls it by this name."""
@@ -218,7 +243,7 @@ class AdaptedModel(nn.Module, ABC):
         """What `compute` gives for each row, in float32, in evaluation mode."""
         was_training = self.training
         self.eval()
-        self.backbone.set_attn_implementation(attention_for(training=False, precision=precision, device=self.device))
+        self.backbone.set_attn_implementation(self._attention_for(training=False, precision=precision))
         result: Tensor | None = None
         try:
             for positions, batch in batches(self.need_tokenizer(), rows, batch_size=batch_size):

@@ -1,25 +1,42 @@
 """Which number format and attention kernel a device runs best, as a rule that can be overridden.
 
-On a CPU with AMX, training runs under bf16 autocast with *eager* attention: the backward pass of fused attention in
-bf16 is slow there. Inference has no backward pass and uses fused attention. Other CPUs compute in float32 with fused
-attention. AVX512-BF16 alone does not pay: measured with MiniLM at 32 x 40, 72 and 128 tokens, medians of 7, a bf16 step
-with eager attention takes 1.5 times a float32 one. CUDA with bf16 uses bf16 and fused attention (written for GPUs, not
-yet run on one).
+A CPU computes under bf16 autocast where its bf16 matrix product is at least `WORTHWHILE` times as fast as its float32
+one, which is measured once per process (10 ms): AMX and the newer AVX512-BF16 units are (4 and more), the older ones
+are not (with those a bf16 step of MiniLM took 1.5 times a float32 one). CUDA uses bf16 where it has it. Other devices
+compute in float32.
+
+In training on a CPU the backward pass of fused attention (SDPA) is slow in bf16, and dropout is slow in both formats:
+there attention is ``"lean"`` (`scalearn.attention`), or eager where the backbone's attention is another. Elsewhere it
+is SDPA. benchmarks/RESULTS.md has the evidence. Written for GPUs, not yet run on one.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "fp32", "bf16"]
-Attention = Literal["eager", "sdpa"]
+from scalearn.errors import InputError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Attention = Literal["auto", "lean", "eager", "sdpa", "flash_attention_2"]
+
+WORTHWHILE = 2.5
+"""Products of a step that are in bf16 must make up for what is not: casts, softmax, normalisation."""
+_SIZE, _TRIES = 512, 5
 
 
 def resolve(precision: Precision, device: torch.device) -> Precision:
-    """The number format for `device`: `precision` itself, or what ``"auto"`` stands for there."""
+    """The number format for `device`: `precision` itself, or what ``"auto"`` stands for there.
+
+    Raises:
+        InputError: fp16 on a CPU, whose gradients would need scaling that nothing here does.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError("precision fp16 is for GPUs: give bf16 or fp32 on a CPU, or auto to choose the faster")
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -30,17 +47,46 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
 
 
 def has_fast_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices in tiles (AMX)."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    """Whether this CPU has instructions for bf16 products, and they are `WORTHWHILE`."""
+    has_any = any(value is True for name, value in torch.cpu.get_capabilities().items() if "bf16" in name)
+    return has_any and bf16_advantage() >= WORTHWHILE
 
 
-def attention_for(*, training: bool, precision: Precision, device: torch.device) -> Attention:
-    """The attention implementation that suits one way of running."""
-    return "eager" if training and device.type == "cpu" and resolve(precision, device) == "bf16" else "sdpa"
+@cache
+def bf16_advantage() -> float:
+    """How many times as fast this CPU multiplies matrices in bf16 as in float32; the best of `_TRIES` each."""
+    matrices = [torch.ones(_SIZE, _SIZE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
+    seconds = [min(times) for times in zip(*([_timed(m) for m in matrices] for _ in range(_TRIES + 1)), strict=True)]
+    return float(seconds[0] / seconds[1])
+
+
+def _timed(matrix: torch.Tensor) -> float:
+    start = time.perf_counter()
+    torch.mm(matrix, matrix)
+    return time.perf_counter() - start
+
+
+def attention_for(
+    *, training: bool, precision: Precision, device: torch.device, lean: bool = False, dropout: bool = False
+) -> Attention:
+    """The attention implementation that suits one way of running.
+
+    Args:
+        training: with a backward pass.
+        precision: see `resolve`.
+        device: that computes.
+        lean: whether the backbone can use ``"lean"``.
+        dropout: whether attention weights are dropped.
+    """
+    if not training or device.type != "cpu":
+        return "sdpa"
+    if resolve(precision, device) == "bf16":
+        return "lean" if lean else "eager"
+    return "lean" if lean and dropout else "sdpa"
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """A context in which the backbone computes in `precision`."""
-    if resolve(precision, device) == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+    formats = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    chosen = formats.get(resolve(precision, device))
+    return nullcontext() if chosen is None else torch.autocast(device.type, dtype=chosen)
