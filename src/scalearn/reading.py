@@ -1,9 +1,9 @@
 """What a head reads of a backbone, and no more of it computed than that takes.
 
 A head that reads the first token needs one row of the last layer: its keys and values come from all tokens, but its
-queries, its feed-forward network and its delta from the first alone. The other rows are left out where the model type is
-in `LAST_LAYERS`; the result is the same. With 6 layers that is some 15 % of a step, with 12 half of it. Hooks on that
-layer's attention as a whole are passed by; those on its linear maps and normalisations, as deltas are, act.
+queries, its feed-forward network and its delta from the first alone. The other rows are left out where the model
+type is in `LAST_LAYERS`; the result is the same. With 6 layers that is some 15 % of a step, with 12 half of it. Hooks
+on that layer's attention as a whole are passed by; those on its linear maps and normalisations, as deltas are, act.
 """
 
 from __future__ import annotations
