@@ -15,8 +15,8 @@ test: lint  ## what CI runs: lint, types, tests
 test-all: lint  ## and the tests that train for minutes
 	$(BIN)/python -m pytest -q -m "slow or not slow"
 
-bench: .venv/ready  ## speed; writes benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks
+bench: .venv/ready  ## speed; half an hour; writes benchmarks/RESULTS.md; with DATA=folder with glue/, losses too
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 lint: .venv/ready
 	$(BIN)/ruff format --check src tests benchmarks
@@ -29,7 +29,7 @@ shelf: .venv/ready  ## rebuild the shelf that ships, from DATA=folder with glue/
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scalearn needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev,ray,tracking]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev,peft,ray,tracking]'
 	touch $@
 
 clean:
