@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import warnings
@@ -50,6 +52,7 @@ def main() -> None:
     Exit codes: 0 done, 1 some runs of a recipe failed, 2 something given cannot be used, 130 stopped by the user.
     """
     _quieten()
+    atexit.register(gc.freeze)  # else the interpreter, ending, looks through all that torch and transformers made
     try:
         app()
     except InputError as error:

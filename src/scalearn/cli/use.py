@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,9 +43,10 @@ def evaluate(
 
     Examples: `scalearn evaluate runs/rte --data glue/`, `scalearn evaluate runs/reviews --file held-out.csv`
     """
-    from scalearn.joint import JointModel
-    from scalearn.tasks import load_task, task_names
-    from scalearn.training import evaluate as score
+    with _uncollected():
+        from scalearn.joint import JointModel
+        from scalearn.tasks import load_task, task_names
+        from scalearn.training import evaluate as score
 
     if file is not None and (split is not None or data is not None):
         raise InputError("--file stands for the rows to score: leave out --split and --data")
@@ -79,8 +83,9 @@ def predict(
     Examples: `scalearn predict runs/reviews "Never again."`,
     `scalearn predict runs/reviews --file new.csv --out answers.csv`
     """
-    from scalearn.joint import JointModel
-    from scalearn.tasks import read_texts
+    with _uncollected():
+        from scalearn.joint import JointModel
+        from scalearn.tasks import read_texts
 
     if bool(texts) == (file is not None):
         raise InputError("give either one row of text or --file with rows, not both")
@@ -128,7 +133,8 @@ def fold(
 
     Example: `scalearn fold runs/reviews --out runs/reviews-folded`
     """
-    from scalearn.model import TransferModel
+    with _uncollected():
+        from scalearn.model import TransferModel
 
     refuse_existing(out, overwrite=overwrite)
     loaded = _load(model, None, sources, backbone)
@@ -144,6 +150,17 @@ def _rows_of(task: Task) -> tuple[object, ...]:
     return task.kind, task.text, task.label, task.labels, task.choices
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage while libraries and models load: nearly all that they make stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@_uncollected()
 def _load(model: Path, task: str | None, sources: str | None, backbone: str | None) -> TransferModel | JointModel:
     """The model of a folder: a joint one where a task of it is named."""
     from scalearn.joint import JointModel

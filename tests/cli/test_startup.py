@@ -1,0 +1,63 @@
+"""What the command line loads: nothing heavy to show help, and no search for garbage while a model loads."""
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from scalearn.cli import app, use
+from scalearn.errors import InputError
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "numpy",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "datasets",
+    "pyarrow",
+    "matplotlib",
+)
+_HELP = f"""
+import sys
+from typer.testing import CliRunner
+from scalearn.cli import app
+for words in {{commands}}:
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0 and "Usage" in result.output, result.output
+print(*(name for name in {HEAVY} if name in sys.modules))
+"""
+
+
+def commands() -> list[list[str]]:
+    """The words of every command, and of none."""
+    group = typer.main.get_command(app)
+    found: list[list[str]] = [[]]
+    for name, command in group.commands.items():
+        found.append([name])
+        found += [[name, inner] for inner in getattr(command, "commands", {})]
+    return found
+
+
+def test_help_of_every_command_loads_nothing_heavy() -> None:
+    words = commands()
+    assert ["predict"] in words and ["data", "export"] in words
+    code = _HELP.format(commands=words)
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
+
+
+def test_garbage_is_collected_again_after_loading_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collecting: list[bool] = []
+    monkeypatch.setattr(
+        "scalearn.model.TransferModel.from_pretrained",
+        lambda *_, **__: collecting.append(gc.isenabled()) or (_ for _ in ()).throw(InputError("not a model")),
+    )
+    with pytest.raises(InputError, match="not a model"):
+        use.predict(tmp_path, texts=["a text"])
+    assert collecting == [False]
+    assert gc.isenabled()
