@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def test_frozen_float32_and_without_pooler(backbone: Backbone) -> None:
 def test_half_precision_weights_load_in_float32(backbone: Backbone, copied: Path) -> None:
     BertModel.from_pretrained(copied, dtype=torch.bfloat16).save_pretrained(copied)
     assert {parameter.dtype for parameter in load_backbone(str(copied)).model.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_float32_weights_are_pages_of_their_file_that_training_copies(copied: Path) -> None:
+    weights = copied / "model.safetensors"
+    before = weights.read_bytes()
+    model = load_backbone(str(copied)).model
+    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    maps = [(range(*(int(end, 16) for end in line[0].split("-"))), line[1]) for line in lines if str(weights) in line]
+    for name, parameter in model.named_parameters():
+        assert [access for pages, access in maps if parameter.data_ptr() in pages] == ["rw-p"], name
+    model.requires_grad_(True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model(torch.tensor([[2, 5, 3]])).last_hidden_state[0, 0, 0].backward()
+    optimizer.step()
+    assert fingerprint(model) != fingerprint(load_backbone(str(copied)).model)
+    assert weights.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["no/such-backbone", "/no/such/folder"])

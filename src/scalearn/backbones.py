@@ -78,6 +78,9 @@ def pooled(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: Pooling
 def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Backbone:
     """Loads a backbone in float32, frozen.
 
+    Weights that are float32 on disk stay in a private memory map of their file: all processes that load them share the
+    pages, and training them writes to copies of those it touches.
+
     Args:
         name: ``minilm`` (the packaged all-MiniLM-L6-v2, or the same from the Hub where the package is not installed),
             a local folder, or a Hub id. Only safetensors weights are read, and no remote code is run.
