@@ -1,0 +1,161 @@
+"""Threads against processes: tokens per second that the cores of this machine train with together.
+
+Each process trains its own ScaLearn model over eight sources on MiniLM, as `scalearn run --workers N` does; in a round
+every arrangement trains on the same batches, in an order of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import torch
+
+from scalearn.precision import Precision, autocast, resolve
+
+SOURCES = 8
+SECONDS = 0.5
+"""That an arrangement trains for in a round."""
+
+
+class Arrangement(NamedTuple):
+    """How runs are laid over cores."""
+
+    processes: int
+    threads: int
+    """Of each process."""
+
+
+class Work(NamedTuple):
+    """What each process trains on."""
+
+    rows: int
+    """Of a batch."""
+    tokens: int
+    """Of a row."""
+    precision: Precision
+
+
+ARRANGEMENTS = (Arrangement(1, 2), Arrangement(2, 1), Arrangement(2, 2))
+SHAPES = ((16, 40), (32, 40), (16, 128), (32, 128))
+
+
+def grid(rounds: int, *, precisions: Sequence[Precision] = ("auto",), seed: int = 0) -> dict[str, list[float]]:
+    """Tokens per second of all processes together, round by round.
+
+    Args:
+        rounds: measurements of each case; 12 cases of about a second a round and number format.
+        precisions: number formats, see `scalearn.precision`.
+        seed: of the order within rounds.
+
+    Returns:
+        For each case, such as ``"2 x 1 thread, 32 x 40, bf16"``, `rounds` figures.
+    """
+    cpu = torch.device("cpu")
+    works = [Work(*shape, resolve(precision, cpu)) for precision in precisions for shape in SHAPES]
+    cases = [(arrangement, work) for work in works for arrangement in ARRANGEMENTS]
+    found: dict[str, list[float]] = {_name(*case): [] for case in cases}
+    order = random.Random(seed)
+    with ExitStack() as stack:
+        trainers = [stack.enter_context(_trainer()) for _ in range(max(a.processes for a in ARRANGEMENTS))]
+        for case in cases:  # warm
+            _together(trainers, *case)
+        for _ in range(rounds):
+            for case in order.sample(cases, len(cases)):
+                found[_name(*case)].append(_together(trainers, *case))
+    return found
+
+
+def _name(arrangement: Arrangement, work: Work) -> str:
+    threads = f"{arrangement.threads} thread{'s' if arrangement.threads > 1 else ''}"
+    return f"{arrangement.processes} x {threads}, {work.rows} x {work.tokens}, {work.precision}"
+
+
+def _together(trainers: Sequence[Connection], arrangement: Arrangement, work: Work) -> float:
+    """Tokens per second of the first processes; the others rest."""
+    chosen = trainers[: arrangement.processes]
+    for trainer in chosen:
+        trainer.send((arrangement.threads, work))
+    speeds: list[float] = [trainer.recv() for trainer in chosen]
+    return sum(speeds)
+
+
+@contextmanager
+def _trainer() -> Iterator[Connection]:
+    """A process that trains when it is told, and this side of its pipe."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_train, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()  # which ends it
+        process.join()
+
+
+def _train(pipe: Connection) -> None:
+    from scalearn.backbones import load_backbone
+    from scalearn.deltas import Bottleneck
+    from scalearn.model import TransferModel
+    from scalearn.sources import BackboneReference, Shelf, Source
+    from scalearn.tasks import Task
+    from scalearn.training.trainer import use_training_attention
+
+    torch.manual_seed(0)
+    backbone = load_backbone()
+    task = Task(
+        name="two-classes",
+        kind="classification",
+        text=("text",),
+        label="label",
+        labels=("no", "yes"),
+        metrics=("accuracy",),
+        main_metric="accuracy",
+    )
+    reference = BackboneReference.of(backbone)
+    sources = [
+        Source(
+            name=f"source-{number}",
+            backbone=reference,
+            task=task.describe(),
+            method="adapter",
+            options={},
+            metrics={},
+            provenance={},
+            tensors={
+                f"layers.{layer}.{key}": 0.02 * torch.randn(value.shape)
+                for layer in range(backbone.layers)
+                for key, value in Bottleneck(width=backbone.width, bottleneck=24).state_dict().items()
+            },
+        )
+        for number in range(SOURCES)
+    ]
+    model = TransferModel.from_backbone(backbone, task=task, sources=Shelf(sources))
+    model.backbone_dropout = False
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    model.train()
+    while True:
+        try:
+            threads, work = pipe.recv()
+        except EOFError:
+            return
+        torch.set_num_threads(threads)
+        use_training_attention(model, work.precision)
+        ids = torch.randint(1000, 20000, (work.rows, work.tokens))  # (B, S)
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros(work.rows).long()}
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < SECONDS:
+            with autocast(work.precision, model.device):
+                loss = model(**batch).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            steps += 1
+        pipe.send(steps * ids.numel() / (time.perf_counter() - start))
