@@ -4,13 +4,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import scalearn.experiments  # noqa: F401  # takes `train` by name, and must not take the one that stops
 from scalearn import training
 from scalearn.cli import main, options
+from scalearn.precision import Attention, Precision
 from scalearn.tasks import Task
 
 COMMANDS = ["train", "transfer", "joint"]
@@ -52,6 +53,20 @@ def handed_over(
 def test_a_budget_of_tokens_reaches_the_recipe(handed_over: Any, command: str) -> None:
     assert handed_over(command).recipe.tokens_per_batch is None
     assert handed_over(command, "--tokens-per-batch", 512).recipe.tokens_per_batch == 512
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_precision_and_attention(handed_over: Any, command: str) -> None:
+    usual = handed_over(command)
+    assert (usual.precision, usual.model.attention) == ("auto", "auto")
+    chosen = handed_over(command, "--precision", "fp16", "--attention", "eager")
+    assert (chosen.precision, chosen.model.attention) == ("fp16", "eager")
+
+
+def test_the_options_offer_what_there_is() -> None:
+    """They repeat it, because importing it would import torch, for which `--help` has no time."""
+    for option, known in ((options.PrecisionName, Precision), (options.AttentionName, Attention)):
+        assert get_args(get_args(option)[0]) == get_args(known)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

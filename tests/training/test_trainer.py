@@ -1,15 +1,24 @@
-"""Which parameters the optimizer gets at which rate, and which checkpoint a run goes on from."""
+"""Rates, number format and attention of a run, and which checkpoint it goes on from."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import BertModel
 
+from scalearn.adapted import AdaptedModel
 from scalearn.backbones import Backbone
-from scalearn.methods import REGISTRY, Recipe, recipe_for
+from scalearn.errors import InputError
+from scalearn.joint import JointModel
+from scalearn.methods import REGISTRY, JointRecipe, Recipe, recipe_for
 from scalearn.model import TransferModel
+from scalearn.precision import Attention, Precision
 from scalearn.sources import Shelf
 from scalearn.tasks import Task
-from scalearn.training.trainer import last_whole_checkpoint, optimizer_for
+from scalearn.training import train, train_joint
+from scalearn.training.trainer import TransferTrainer, arguments_for, last_whole_checkpoint, optimizer_for
 
 
 def model_of(name: str, backbone: Backbone, task: Task, shelf: Shelf) -> TransferModel:
@@ -72,3 +81,107 @@ def test_a_checkpoint_may_break_twice_at_the_same_step(tmp_path: Path) -> None:
     for _ in range(2):
         checkpoint(tmp_path, 8, whole=False)
         assert last_whole_checkpoint(tmp_path) == str(good)
+
+
+# ---- number format and attention
+
+
+@pytest.mark.parametrize(
+    ("precision", "formats"), [("fp32", (False, False)), ("bf16", (True, False)), ("fp16", (False, True))]
+)
+def test_trainer_computes_in_the_format_that_was_chosen(
+    backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision, formats: Any
+) -> None:
+    """On a GPU, which this need not be: Trainer is only asked for it."""
+    monkeypatch.setattr(AdaptedModel, "device", torch.device("cuda"))
+    monkeypatch.setattr("scalearn.training.trainer.TrainingArguments", dict)
+    model = TransferModel.from_backbone(backbone, task=task, method="adapter")
+    recipe = Recipe(learning_rate=0.5, head_learning_rate=0.25)
+    given: Any = arguments_for(model, recipe, tmp_path / "checkpoints", seed=0, precision=precision)
+    assert (given["bf16"], given["fp16"]) == formats
+
+
+class Watch:
+    """What attention each training step and each forward pass in evaluation computes with."""
+
+    def __init__(self, model: AdaptedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[str, str]] = []
+        original = TransferTrainer.training_step
+
+        def training_step(trainer: TransferTrainer, *args: Any, **others: Any) -> torch.Tensor:
+            self.seen.append(("training", model.backbone.config._attn_implementation))
+            return original(trainer, *args, **others)
+
+        def over(own: AdaptedModel, *args: Any, **others: Any) -> torch.Tensor:
+            states = evaluated(own, *args, **others)
+            self.seen.append(("evaluation", model.backbone.config._attn_implementation))
+            return states
+
+        evaluated = AdaptedModel._over
+        monkeypatch.setattr(TransferTrainer, "training_step", training_step)
+        monkeypatch.setattr(AdaptedModel, "_over", over)
+
+
+@pytest.mark.parametrize(("chosen", "training", "evaluation"), [("auto", "lean", "sdpa"), ("eager", "eager", "eager")])
+@pytest.mark.parametrize("joint", [False, True])
+def test_attention_in_training_and_evaluation(
+    tiny_backbone: str,
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    joint: bool,
+    chosen: Attention,
+    training: str,
+    evaluation: str,
+) -> None:
+    """A joint run evaluates in between, and goes back to the attention that it trains with."""
+    monkeypatch.setattr("scalearn.adapted.attention_for", lambda *, training, **_: "lean" if training else "sdpa")
+    rates = {"learning_rate": 1e-2, "head_learning_rate": 1e-2}
+    if joint:
+        tasks = [task, replace(task, name="again")]
+        model: Any = JointModel.from_backbone(tiny_backbone, tasks=tasks, method="adapter-m")
+        model.attention, watch = chosen, Watch(model, monkeypatch)
+        train_joint(model, recipe=JointRecipe(steps=4, evaluate_every=2, **rates), precision="fp32", progress=False)
+    else:
+        model = TransferModel.from_backbone(tiny_backbone, task=task, method="adapter")
+        model.attention, watch = chosen, Watch(model, monkeypatch)
+        train(model, recipe=Recipe(epochs=2, **rates), precision="fp32", progress=False)
+    assert {name for which, name in watch.seen if which == "training"} == {training}
+    assert {name for which, name in watch.seen if which == "evaluation"} == {evaluation}
+
+
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        (
+            "flash_attention_2",
+            r"flash_attention_2 does not work for bert here \(.* is not installed\): install .* give auto, eager",
+        ),
+        ("lean", "lean does not compute what that of bert does: give auto"),
+    ],
+)
+@pytest.mark.parametrize("joint", [False, True])
+def test_attention_that_cannot_be_had(
+    tiny_backbone: str,
+    task: Task,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    joint: bool,
+    attention: Attention,
+    message: str,
+) -> None:
+    monkeypatch.setattr("scalearn.training.checks.supports_lean", lambda backbone: False)
+    if attention == "flash_attention_2":  # on this machine too, whatever it has
+
+        def refuse(backbone: Any, implementation: str) -> None:
+            raise ImportError(f"{implementation} is not installed")
+
+        monkeypatch.setattr(BertModel, "set_attn_implementation", refuse)
+    if joint:
+        tasks = [task, replace(task, name="again")]
+        model: Any = JointModel.from_backbone(tiny_backbone, tasks=tasks, method="adapter-m")
+    else:
+        model = TransferModel.from_backbone(tiny_backbone, task=task, method="adapter")
+    model.attention = attention
+    with pytest.raises(InputError, match=message):
+        (train_joint if joint else train)(model, tmp_path / "out", precision="fp32", progress=False)
+    assert list(tmp_path.iterdir()) == []

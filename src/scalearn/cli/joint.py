@@ -57,6 +57,7 @@ def joint(
     head_learning_rate: o.HeadRate = None,
     mask_learning_rate: o.MaskRate = None,
     precision: o.PrecisionName = "auto",
+    attention: o.AttentionName = "auto",
     device: o.Device = None,
     report_to: o.ReportTo = "none",
     overwrite: o.Overwrite = False,
@@ -97,6 +98,7 @@ def joint(
         for name in tasks
     ]
     model = JointModel.from_backbone(backbone, tasks=loaded, method=chosen, pooling=pooling, seed=seed)
+    model.attention = attention
     model.to(device)
     try:
         result = train_joint(

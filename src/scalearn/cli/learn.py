@@ -22,6 +22,7 @@ class Learning(Training):
     """How to train one model on this machine."""
 
     tokens_per_batch: o.TokensPerBatch = None
+    attention: o.AttentionName = "auto"
     device: o.Device = None
 
     def changes(self) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def _learn(target: Target, method: Method, sources: Sources | None, out: Path, t
     model = TransferModel.from_backbone(
         training.backbone, task=task, method=method, sources=shelf, pooling=training.pooling, seed=training.seed
     )
+    model.attention = training.attention
     model.to(device)
     command = shlex.join(["scalearn", *sys.argv[1:]])
     try:

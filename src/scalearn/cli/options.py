@@ -105,7 +105,14 @@ MaskRate = Annotated[
 ]
 HeadRate = Annotated[float | None, typer.Option("--head-learning-rate", help="Of the head.", rich_help_panel=_TRAINING)]
 PrecisionName = Annotated[
-    Literal["auto", "fp32", "bf16"], typer.Option("--precision", help="Number format.", rich_help_panel=_COMPUTATION)
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option("--precision", help="Number format; auto: the fastest on the device.", rich_help_panel=_COMPUTATION),
+]
+AttentionName = Annotated[
+    Literal["auto", "lean", "eager", "sdpa", "flash_attention_2"],
+    typer.Option(
+        "--attention", help="Attention kernel; auto: the fastest on the device.", rich_help_panel=_COMPUTATION
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one.", rich_help_panel=_COMPUTATION)]
 ReportTo = Annotated[

@@ -7,6 +7,7 @@ from collections import Counter
 from transformers.integrations import get_available_reporting_integrations
 
 from scalearn.adapted import AdaptedModel
+from scalearn.attention import LEAN, supports_lean
 from scalearn.errors import InputError
 from scalearn.tasks import Task
 
@@ -29,6 +30,22 @@ def check_seed(seed: int) -> None:
     """Raises `InputError` unless the seed is one that all generators take."""
     if not 0 <= seed < 2**32:
         raise InputError(f"seed {seed}: give a number from 0 to {2**32 - 1}")
+
+
+def check_attention(model: AdaptedModel) -> None:
+    """Raises `InputError` if the attention chosen for a model is not installed, or not made for its backbone."""
+    if model.attention == "auto":
+        return
+    kind = model.backbone.config.model_type
+    if model.attention == LEAN and not supports_lean(model.backbone):
+        raise InputError(f"attention {LEAN} does not compute what that of {kind} does: give auto, eager or sdpa")
+    try:
+        model.backbone.set_attn_implementation(model.attention)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"attention {model.attention} does not work for {kind} here ({error}): install what it needs, or give "
+            "auto, eager or sdpa"
+        ) from error
 
 
 def check_rows(task: Task) -> None:

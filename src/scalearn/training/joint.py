@@ -27,7 +27,7 @@ from scalearn.methods import JointRecipe, Protocol, joint_recipe_for
 from scalearn.precision import Precision, resolve
 from scalearn.tasks import Task
 from scalearn.training.buckets import RedrawnSampler, TokenBudgetSampler
-from scalearn.training.checks import check_classes, check_finite, check_rows, check_seed, check_tracker
+from scalearn.training.checks import check_attention, check_classes, check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluated, scored
 from scalearn.training.mixing import EndToEnd, TaskMix
 from scalearn.training.progress import ProgressBar
@@ -86,9 +86,9 @@ def train_joint(
         finishing: given the folder with the model before it takes the name `out`, to put more into it, and the result.
 
     Raises:
-        InputError: a task has no rows to train on, unequal label sets or a class in dev alone, `out` exists, an
-            unfinished run with other settings stands in its place, or the batch cannot be shared among the processes
-            (none can be under a budget of tokens).
+        InputError: a task has no rows to train on, unequal label sets or a class in dev alone, the precision or
+            attention cannot be had here, `out` exists, an unfinished run with other settings stands in its place, or
+            the batch cannot be shared among the processes (none can be under a budget of tokens).
     """
     recipe = recipe or joint_recipe_for(model.method, protocol)
     folder = None if out is None else Path(out)
@@ -101,6 +101,7 @@ def train_joint(
         "recipe": recipe.model_dump(),
         "seed": seed,
         "precision": resolve(precision, model.device),
+        "attention": model.attention,
         "pooling": model.pooling,
         "processes": PartialState().num_processes,
     }
@@ -209,6 +210,7 @@ def _check(
             f"all tasks ({', '.join(model.tasks)}) are unselective, so that no dev loss chooses the checkpoint: leave "
             "at least one out of unselective, or add a task"
         )
+    check_attention(model)
     check_tracker(report_to)
     check_seed(seed)
     processes = PartialState().num_processes

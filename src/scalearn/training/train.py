@@ -23,7 +23,7 @@ from scalearn.saved import refer
 from scalearn.similarity import can_embed, embed_task
 from scalearn.sources import check_name
 from scalearn.training.buckets import TokenBudgetSampler
-from scalearn.training.checks import check_finite, check_rows, check_seed, check_tracker
+from scalearn.training.checks import check_attention, check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluated
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for
@@ -88,13 +88,14 @@ def train(
         finishing: given the folder with the model before it takes the name `out`, to put more into it, and the result.
 
     Raises:
-        InputError: the task has no rows to train on, `out` exists, or an unfinished run with other settings stands in
-            its place.
+        InputError: the task has no rows to train on, the precision or attention cannot be had here, `out` exists, or an
+            unfinished run with other settings stands in its place.
     """
     recipe = recipe or recipe_for(model.method, protocol, kind=model.task.kind, task=model.task.name)
     folder = None if out is None else Path(out)
     name = name or model.task.name
     check_rows(model.task)
+    check_attention(model)
     check_tracker(report_to)
     check_seed(seed)
     if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:  # accelerate may not have noticed yet
@@ -109,6 +110,7 @@ def train(
         "recipe": recipe.model_dump(),
         "seed": seed,
         "precision": resolve(precision, model.device),
+        "attention": model.attention,
         "pooling": model.head.pooling,
     }
     started = time.perf_counter()

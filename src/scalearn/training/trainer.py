@@ -22,7 +22,7 @@ from scalearn.adapted import AdaptedModel
 from scalearn.deltas import MaskScores
 from scalearn.encoding import lengths_of
 from scalearn.methods import Optimisation
-from scalearn.precision import Precision, attention_for, resolve
+from scalearn.precision import Precision, resolve
 from scalearn.saved import WEIGHTS
 from scalearn.training.buckets import LengthBucketSampler
 from scalearn.training.progress import ProgressBar
@@ -107,6 +107,7 @@ def arguments_for(
         save_total_limit=2,  # with 1, Trainer removes the last one at the end, before the run is evaluated and saved
         load_best_model_at_end=True,
         bf16=resolve(precision, model.device) == "bf16",
+        fp16=resolve(precision, model.device) == "fp16",
         use_cpu=model.device.type == "cpu",
         dataloader_pin_memory=model.device.type == "cuda",
         seed=seed,
@@ -138,8 +139,8 @@ def run_name(model: AdaptedModel, checkpoints: Path, *, seed: int) -> str:
 
 
 def use_training_attention(model: AdaptedModel, precision: Precision) -> None:
-    """Sets the attention that is fastest in training; evaluation sets its own."""
-    model.backbone.set_attn_implementation(attention_for(training=True, precision=precision, device=model.device))
+    """Sets the attention that the model trains with; evaluation sets its own."""
+    model.backbone.set_attn_implementation(model.attention_for_training(precision))
 
 
 def optimizer_for(model: AdaptedModel, recipe: Optimisation) -> torch.optim.AdamW:
