@@ -71,6 +71,8 @@ BARS = (
     Bar("AdapterFusion over ScaLearn, inference", "fusion", "inference, AdapterFusion", "inference, ScaLearn", 3),
     Bar("stage one, published over ours with backbone dropout", "stage_one", PUBLISHED, WITH_DROPOUT, least=10),
     Bar("stage one, published over ours without it", "stage_one", PUBLISHED, WITHOUT_DROPOUT, least=10),
+    Bar("scalearn --help, seconds", "start", "scalearn --help", "", most=0.5, unit="s"),
+    Bar("scalearn predict of one row, cold, seconds", "start", "scalearn predict, one row", "", most=3, unit="s"),
 )
 
 

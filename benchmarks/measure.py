@@ -47,8 +47,8 @@ class Case:
     run: Callable[[], object]
     against: tuple[str, ...] = ()
     """Names of the cases that its time is divided by."""
-    parts: int = 1
-    """How many such runs make the whole; the other parts cost the same, and are not run."""
+    parts: float = 1
+    """How many such runs make the whole: above 1, the others cost the same and are not run; below 1, a run is more."""
     repeats: int = 1
     """Runs per round, timed together, where one is too short."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from benchmarks import bars, nearness
@@ -56,11 +55,13 @@ def write(folder: Path, rows: Sequence[Row], plots: Mapping[str, str]) -> Path:
 def _machine(rows: Sequence[Row]) -> str:
     """What was measured on, and when each section was."""
     known = [row.case for row in rows if row.section == FACTS]
-    measured = {row.section: row for row in rows if row.section in SECTIONS}
     lines = [f"- {fact}" for fact in known]
-    for (date, commit, device), own in groupby(measured.values(), lambda row: (row.date, row.commit[:10], row.device)):
-        names = ", ".join(row.section for row in own)
-        lines.append(f"- measured on {date} at commit {commit or 'unknown'}, {device}: {names}")
+    occasions: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in rows:
+        if row.section in SECTIONS:
+            occasions.setdefault((row.date, row.commit[:10] or "unknown", row.device), {})[row.section] = None
+    for (date, commit, device), sections in sorted(occasions.items()):
+        lines.append(f"- measured on {date} at commit {commit}, {device}: {', '.join(sections)}")
     return "\n".join(lines) + "\n"
 
 

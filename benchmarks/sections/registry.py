@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.measure import Setting
 from benchmarks.results import Row
+from benchmarks.sections.allocation import allocation
 from benchmarks.sections.dropout import dropout
 from benchmarks.sections.epochs import epoch, stage_one
 from benchmarks.sections.fixed import grid, start
@@ -48,6 +49,7 @@ SECTIONS: Mapping[str, Section] = {
     "dropout": Section("The backbone's dropout", dropout),
     "precision": Section("Number format and attention", precision),
     "loss_curves": Section("Losses in bf16 and fp32", loss_curves),
+    "allocation": Section("Memory that a process keeps", allocation),
     "below_first_site": Section("Frozen work below the first site", below_first_site),
     "start": Section("Cold starts", start),
     "grid": Section("Several runs on one machine", grid),
