@@ -1,7 +1,7 @@
 """Which number format and attention kernel a device runs best, as a rule that can be overridden.
 
 A CPU computes under bf16 autocast where its bf16 matrix product is at least `WORTHWHILE` times as fast as its float32
-one, which is measured once per process (10 ms): AMX and the newer AVX512-BF16 units are (4 and more), the older ones
+one, which is measured once per process (20 ms): AMX and the newer AVX512-BF16 units are (4 and more), the older ones
 are not (with those a bf16 step of MiniLM took 1.5 times a float32 one). CUDA uses bf16 where it has it. Other devices
 compute in float32.
 
@@ -26,7 +26,7 @@ Attention = Literal["auto", "lean", "eager", "sdpa", "flash_attention_2"]
 
 WORTHWHILE = 2.5
 """Products of a step that are in bf16 must make up for what is not: casts, softmax, normalisation."""
-_SIZE, _TRIES = 512, 5
+_SIZE, _TRIES = 512, 6
 
 
 def resolve(precision: Precision, device: torch.device) -> Precision:
@@ -54,16 +54,24 @@ def has_fast_bf16() -> bool:
 
 @cache
 def bf16_advantage() -> float:
-    """How many times as fast this CPU multiplies matrices in bf16 as in float32; the best of `_TRIES` each."""
-    matrices = [torch.ones(_SIZE, _SIZE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
-    seconds = [min(times) for times in zip(*([_timed(m) for m in matrices] for _ in range(_TRIES + 1)), strict=True)]
-    return float(seconds[0] / seconds[1])
+    """How many times as fast one core of this CPU multiplies matrices in bf16 as in float32; the best of some tries.
+
+    In the time of this thread alone: what else the machine does must not decide about the numbers of a run.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        matrices = [torch.ones(_SIZE, _SIZE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
+        seconds = [min(_timed(matrix) for _ in range(_TRIES)) for matrix in matrices]
+    finally:
+        torch.set_num_threads(threads)
+    return seconds[0] / seconds[1]
 
 
 def _timed(matrix: torch.Tensor) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     torch.mm(matrix, matrix)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 def attention_for(

@@ -80,7 +80,23 @@ def test_the_batch_that_is_not_full_comes_last() -> None:
         made = sampler(1001, batch_size=batch_size, epoch=epoch)
         order = list(made)
         whole = [order[i : i + batch_size] for i in range(0, 992, batch_size)]
-        assert all([lengths[r] for r in batch] == sorted(lengths[r] for r in batch) for batch in whole)
+        padded = [[-(-lengths[row] // 8) for row in batch] for batch in whole]
+        assert all(batch == sorted(batch) for batch in padded)
+
+
+def test_rows_that_are_padded_alike_are_not_sorted() -> None:
+    """Where length tells of the label, batches of one exact length would hold one label."""
+    lengths = [1 + row % 8 for row in range(512)]
+    order = list(LengthBucketSampler(lengths, batch_size=16, seed=0))
+    kinds = [len({lengths[row] for row in order[i : i + 16]}) for i in range(0, 512, 16)]
+    assert min(kinds) > 3
+
+
+def test_a_long_epoch_has_larger_buckets() -> None:
+    lengths, batch_size = lengths_of(8192), 16
+    long = padding(list(sampler(8192, batch_size=batch_size)), lengths, batch_size) / 8192
+    short = padding(list(sampler(512, batch_size=batch_size)), lengths[:512], batch_size) / 512
+    assert long < 0.6 * short
 
 
 def test_rows_meet_other_rows_in_another_epoch() -> None:

@@ -19,6 +19,7 @@ from transformers.trainer_callback import PrinterCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
 from scalearn.adapted import AdaptedModel
+from scalearn.allocation import keep_freed_memory
 from scalearn.deltas import MaskScores
 from scalearn.encoding import lengths_of
 from scalearn.methods import Optimisation
@@ -50,6 +51,8 @@ class TransferTrainer(Trainer):
             last = last_whole_checkpoint(Path(self.args.output_dir))
         self.args.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
         use_training_attention(self.model, precision)
+        if self.model.device.type == "cpu":
+            keep_freed_memory()
         try:
             if last is not None and (state := _ended(Path(last))) is not None:
                 self.state = state  # Trainer would go on, for a step or an epoch
