@@ -16,6 +16,7 @@ from benchmarks import plots, report, results
 from benchmarks.facts import FACTS, device_name, facts
 from benchmarks.measure import Setting
 from benchmarks.sections.registry import SECTIONS
+from scalearn.allocation import keep_freed_memory
 from scalearn.experiments.machine import commit
 
 CSV = "results.csv"
@@ -35,6 +36,8 @@ def main(
     chosen = [name.strip() for name in only.split(",") if name.strip()] or list(SECTIONS)
     if unknown := [name for name in chosen if name not in SECTIONS]:
         sys.exit(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    if device == "cpu":
+        keep_freed_memory()  # as in training; the rivals gain by it too
     console = Console(stderr=True)
     setting = Setting(device=torch.device(device), rounds=rounds, seed=seed, data=data, out=out, console=console)
     told = {"device": device_name(setting.device), "commit": commit() or "", "date": date.today().isoformat()}

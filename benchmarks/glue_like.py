@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from benchmarks import models
 from benchmarks.models import Batch
@@ -17,7 +17,8 @@ from scalearn.encoding import Features, collator, lengths_of, padded_lengths_of
 from scalearn.precision import Precision, autocast
 from scalearn.training.buckets import LengthBucketSampler, TokenBudgetSampler
 
-ROWS = 512
+ROWS = 4096
+"""Enough for the library's largest buckets, as GLUE's own tasks mostly are."""
 BATCH = 32
 TOKENS = 2048
 """Per batch, where a batch is a budget of tokens: rows times padded length."""
@@ -25,6 +26,8 @@ MEAN, DEVIATION, LEAST, MOST = 39, 24, 4, 128
 """Tokens per row: of a lognormal distribution, cut at both ends."""
 TIMED = 2
 """Batches that are timed of an epoch whose batches all cost the same."""
+EVERY = 8
+"""Of an epoch's other batches, by padded length, one in so many is timed."""
 
 Batching = Literal["padded", "buckets", "tokens"]
 """All rows padded to `MOST`; the library's buckets of like length; its batches of so many tokens."""
@@ -43,20 +46,29 @@ def rows(count: int = ROWS, *, seed: int = 0) -> list[Features]:
     return made
 
 
-def batches(own: list[Features], batching: Batching, *, seed: int = 0) -> tuple[Iterable[Batch], int]:
-    """The batches of an epoch, and the part of them that this is: 1 for all, k for one of k equal parts."""
+def batches(own: list[Features], batching: Batching, *, seed: int = 0) -> tuple[list[Batch], float]:
+    """Some of the batches of an epoch, and how many times as many make the whole.
+
+    Where all are padded alike, the first `TIMED`; else every `EVERY`th by padded length, in random order.
+    """
     tokenizer = models.backbone().tokenizer
     assert tokenizer is not None, "MiniLM has one"
     pad = collator(tokenizer)
     if batching == "padded":
-        longest = [_padded(row) for row in own]
+        longest = [_padded(row) for row in own[: TIMED * BATCH]]
         timed = [pad(longest[start * BATCH : (start + 1) * BATCH]) for start in range(TIMED)]
-        return timed, len(own) // (TIMED * BATCH)
+        return timed, len(own) / (TIMED * BATCH)
     if batching == "tokens":
-        budget = TokenBudgetSampler(padded_lengths_of(own), tokens=TOKENS, seed=seed)
-        return DataLoader(own, batch_sampler=budget, collate_fn=pad), 1  # type: ignore[arg-type]
-    order = LengthBucketSampler(lengths_of(own), batch_size=BATCH, seed=seed)
-    return DataLoader(own, batch_size=BATCH, sampler=order, collate_fn=pad), 1  # type: ignore[arg-type]
+        rows_of = list(TokenBudgetSampler(padded_lengths_of(own), tokens=TOKENS, seed=seed))
+    else:
+        order = list(LengthBucketSampler(lengths_of(own), batch_size=BATCH, seed=seed))
+        rows_of = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    made = sorted(
+        (pad([own[row] for row in batch]) for batch in rows_of), key=lambda batch: batch["input_ids"].shape[1]
+    )
+    timed = made[EVERY // 2 :: EVERY] or made
+    random.Random(seed).shuffle(timed)
+    return timed, len(made) / len(timed)
 
 
 def _padded(row: Features) -> Features:

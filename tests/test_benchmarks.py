@@ -199,7 +199,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(models, "_loaded", lambda: own)
     tokens = models.tokens
     monkeypatch.setattr(models, "tokens", lambda rows, length, device: tokens(min(rows, 2), min(length, 16), device))
-    monkeypatch.setattr(glue_like, "rows", partial(rows, TIMED * BATCH))
+    monkeypatch.setattr(glue_like, "rows", partial(rows, 3 * TIMED * BATCH))
     for cached in (models.sources, models._source):
         cached.cache_clear()
     yield
@@ -254,3 +254,15 @@ def test_loss_curves_are_compared_by_window() -> None:
 def test_every_section_says_what_it_measures() -> None:
     for name, section in SECTIONS.items():
         assert section.title and len(section.text) > 40, name
+
+
+@pytest.mark.parametrize("batching", ["padded", "buckets", "tokens"])
+def test_the_batches_that_are_timed_stand_for_the_epoch(small: None, batching: glue_like.Batching) -> None:
+    own = rows(2048)
+    timed, parts = glue_like.batches(own, batching)
+    tokens = parts * sum(batch["attention_mask"].sum().item() for batch in timed)
+    assert tokens == pytest.approx(sum(len(row["input_ids"]) for row in own), rel=0.15)
+    seen = parts * sum(len(batch["labels"]) for batch in timed)
+    assert seen == pytest.approx(len(own), rel=0.15)
+    widths = {batch["input_ids"].shape[1] for batch in timed}
+    assert widths == {MOST} if batching == "padded" else len(widths) > 3
