@@ -1,6 +1,7 @@
 """What the command line loads: nothing heavy to show help, and no search for garbage while a model loads."""
 
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,23 @@ def test_garbage_is_collected_again_after_loading_fails(tmp_path: Path, monkeypa
         use.predict(tmp_path, texts=["a text"])
     assert collecting == [False]
     assert gc.isenabled()
+
+
+_WAITING = """
+import os, sys
+from scalearn.cli import main
+sys.argv = ["scalearn", "predict", "--help"]
+try:
+    main()
+except SystemExit:
+    pass
+print(os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given: str | None, expected: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    done = subprocess.run([sys.executable, "-c", _WAITING], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected

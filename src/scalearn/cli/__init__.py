@@ -52,6 +52,9 @@ def main() -> None:
     Exit codes: 0 done, 1 some runs of a recipe failed, 2 something given cannot be used, 130 stopped by the user.
     """
     _quieten()
+    # A thread that waits for another sleeps: one that spins takes the core that the other waits for, where cores are
+    # shared with other processes, and a step takes ten times as long. Read by OpenMP when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     atexit.register(gc.freeze)  # else the interpreter, ending, looks through all that torch and transformers made
     try:
         app()
