@@ -214,6 +214,16 @@ def test_operations_by_hand(method: str, passes: int) -> None:
     assert cost_of(run).operations == pytest.approx(parameters * (passes * trained + 2 * evaluated))
 
 
+def test_a_budget_of_tokens_holds_rows_as_long_as_the_task_allows() -> None:
+    run = only(plan(tasks=["rte"], methods=["adapter"], changes={"epochs": 3, "tokens_per_batch": 2048}))
+    steps = 3 * 141  # 2,241 rows, 16 of 128 tokens a batch
+    assert cost_of(run).steps == steps
+    evaluated = (3 * 249 + 249 + 277) * 128
+    assert cost_of(run).operations == pytest.approx(PARAMETERS * (4 * steps * 2048 + 2 * evaluated))
+    short = only(plan(tasks=["rte"], methods=["adapter"], changes={"epochs": 3, "tokens_per_batch": 64}))
+    assert cost_of(short).steps == 3 * 2241  # a row is the least
+
+
 def test_a_few_shot_step_has_no_more_rows_than_there_are() -> None:
     few = {"k": [4], "protocol": "true"}
     run = only(plan(tasks=["rte"], methods=["adapter"], few_shot=few))

@@ -6,8 +6,9 @@ N: the backbone's parameters without its embeddings. A head alone needs no backw
 where the backbone has no dropout, for what it computes is kept. Dev rows are passed forward at each evaluation, dev and
 test rows once more at the end.
 
-Bounds from above: no run stops early, and every row is as long as the task allows. Left out: attention's own products
-(3 % at 128 tokens and width 768), and what methods and sources compute (8 fused adapters of RoBERTa-base add 8 %).
+Bounds from above: no run stops early, and every row is as long as the task allows, so that a budget of tokens holds few
+of them. Left out: attention's own products (3 % at 128 tokens and width 768), and what methods and sources compute (8
+fused adapters of RoBERTa-base add 8 %).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from functools import cache
 from scalearn.experiments.counting import Skeleton, count, skeleton
 from scalearn.experiments.plan import RunSpec
 from scalearn.experiments.sizes import Size, size_of
-from scalearn.methods import JointRecipe, Method, Recipe
+from scalearn.methods import JointRecipe, Method, Optimisation, Recipe
 
 GPU_RATE = 60e12
 """Operations a second, an assumption and not measured: 38 % of an A100's dense TF32 peak, 19 % of its bf16 peak."""
 CORE_RATE = 7e10
-"""Operations a second of one CPU core: MiniLM trained 1,500 tokens a second on a frozen backbone, 64 GFLOP/s."""
+"""Operations a second of a CPU core, float32: MiniLM trained 1,500 tokens a second on a frozen backbone, 64 GFLOP/s."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +70,12 @@ def cost_of(run: RunSpec) -> Cost:
     final = dev + sum(size.test * size.tokens for size in sizes.values())
     if isinstance(run.recipe, JointRecipe):
         steps, evaluations = run.recipe.steps, math.ceil(run.recipe.steps / run.recipe.evaluate_every)
-        trained = steps * run.recipe.batch_size * _mean_tokens(sizes, run.recipe)
+        trained = steps * _mean_tokens(sizes, run.recipe)
     else:
         assert isinstance(run.recipe, Recipe)
         (size,) = sizes.values()
         steps, evaluations = _lengths(run.recipe, size)
-        trained = min(steps * run.recipe.batch_size, size.train * steps) * size.tokens
+        trained = steps * min(rows_per_step(run.recipe, size), size.train) * size.tokens
         if _head_only(run) and not run.recipe.backbone_dropout:
             trained, evaluations = size.train * size.tokens, 1
     passes = 2 + (4 if run.method.trains_backbone else 0 if _head_only(run) else 2)
@@ -83,15 +84,21 @@ def cost_of(run: RunSpec) -> Cost:
 
 def _lengths(recipe: Recipe, size: Size) -> tuple[int, int]:
     """Steps, and evaluations of dev."""
-    epoch = math.ceil(size.train / recipe.batch_size)
+    epoch = math.ceil(size.train / rows_per_step(recipe, size))
     steps = recipe.steps or recipe.epochs * epoch
     return steps, math.ceil(steps / (recipe.evaluate_every or epoch))
 
 
+def rows_per_step(recipe: Optimisation, size: Size) -> int:
+    """Rows of a batch; under a budget of tokens, if all are as long as the task allows."""
+    return recipe.batch_size if recipe.tokens_per_batch is None else max(1, int(recipe.tokens_per_batch // size.tokens))
+
+
 def _mean_tokens(sizes: dict[str, Size], recipe: JointRecipe) -> float:
-    """Of a row in the mix of tasks."""
+    """Of a batch in the mix of tasks."""
     weights = [math.pow(recipe.counted(task, size.train), 1 / recipe.temperature) for task, size in sizes.items()]
-    return sum(w * size.tokens for w, size in zip(weights, sizes.values(), strict=True)) / sum(weights)
+    tokens = [rows_per_step(recipe, size) * size.tokens for size in sizes.values()]
+    return sum(w * t for w, t in zip(weights, tokens, strict=True)) / sum(weights)
 
 
 def _head_only(run: RunSpec) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from scalearn.experiments.plan import Cell
+from scalearn.experiments.plan import Cell, RunSpec
 from scalearn.experiments.probe import Probe, ProbeRun
 from scalearn.experiments.probe_report import write_probe
 from scalearn.experiments.results import Results
@@ -53,10 +53,15 @@ def _probe(found: Results, task: str, sources: tuple[str, ...], cells: list[Cell
                 seed=cell.run.seed,
                 rows=outcome.rows[task],
                 metrics=outcome.metrics[task],
-                epochs=outcome.steps / math.ceil(outcome.rows[task]["train"] / cell.run.recipe.batch_size),
+                epochs=outcome.steps / _steps_per_epoch(cell.run, outcome.rows[task]["train"]),
                 seconds=outcome.seconds,
             )
         )
     grid = tuple(sorted({value for run in runs for value in run.omega}))
     metric = found.outcomes[cells[0].run.id].main[task]
     return Probe(task=task, sources=sources, grid=grid, metric=metric, runs=tuple(runs))
+
+
+def _steps_per_epoch(run: RunSpec, rows: int) -> float:
+    """Not a number under a budget of tokens: how many rows a batch then held is not among what is kept."""
+    return math.nan if run.recipe.tokens_per_batch is not None else math.ceil(rows / run.recipe.batch_size)
