@@ -10,11 +10,12 @@ import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+# Tests compare to more digits than bf16 has: "auto" is float32 on every machine, in processes that tests begin too.
+os.environ["SCALEARN_PRECISION"] = "fp32"
 
 import datasets
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from scalearn import precision
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.deltas import Bottleneck
 from scalearn.sources import BackboneReference, Shelf, Source
@@ -33,12 +34,6 @@ def _one_seed() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture(autouse=True)
-def _one_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Precision ``"auto"`` is float32 on every machine, in this process: tests compare to more digits than bf16 has."""
-    monkeypatch.setattr(precision, "bf16_advantage", lambda: 1.0)
 
 
 @pytest.fixture(autouse=True, scope="session")

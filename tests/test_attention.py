@@ -120,6 +120,28 @@ def test_padding_weighs_nothing_in_bf16() -> None:
     assert torch.equal(hidden[1, :6], other[1, :6])
 
 
+def test_keys_of_another_format_are_trained_under_autocast() -> None:
+    """IA3 rescales keys and values by float32 vectors."""
+    query = torch.randn(2, 4, 9, 8, dtype=torch.bfloat16, requires_grad=True)
+    key, value = (torch.randn(2, 4, 9, 8, requires_grad=True) for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = lean_attention(torch.nn.Identity(), query, key, value, None)[0]
+    out.float().square().sum().backward()
+    assert (query.grad is not None and query.grad.dtype) == torch.bfloat16
+    for states in (key, value):
+        assert states.grad is not None
+        assert states.grad.dtype == torch.float32
+        assert states.grad.abs().sum() > 0
+
+
+def test_there_is_no_second_derivative() -> None:
+    query, key, value = (torch.randn(2, 4, 9, 8, requires_grad=True) for _ in range(3))
+    out = lean_attention(torch.nn.Identity(), query, key, value, None)[0]
+    (gradient,) = torch.autograd.grad(out.square().sum(), query, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 def test_one_query_may_meet_many_keys() -> None:
     query, key, value = torch.randn(2, 4, 1, 8), torch.randn(2, 4, 9, 8), torch.randn(2, 4, 9, 8)
     found = lean_attention(torch.nn.Identity(), query, key, value, torch.zeros(2, 1, 1, 9))[0]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -137,13 +140,36 @@ def test_activation_checkpointing_draws_the_same_mask_again() -> None:
     assert torch.equal(x.grad, y.detach())
 
 
-def test_make_cheap_takes_the_place_of_every_dropout() -> None:
+def test_there_is_no_second_derivative() -> None:
+    x = torch.ones(256, 128, requires_grad=True)
+    (gradient,) = torch.autograd.grad(BulkDropout(0.5)(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = (
+        "import os, signal, torch; from scalearn.dropout import keep_mask\n"
+        "torch.set_num_threads(2); keep_mask((1 << 21,), 0.1)\n"
+        "child = os.fork()\n"
+        "if child: os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)\n"
+        "signal.alarm(60); keep_mask((1 << 21,), 0.1); os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+def test_make_cheap_is_in_place() -> None:
     model = nn.Sequential(nn.Dropout(0.1), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2)), nn.Dropout1d(0.3)).eval()
     model[1].train()
-    names = list(model.state_dict())
+    calls: list[int] = []
+    model[0].register_forward_hook(lambda *_: calls.append(1))
+    before, names = list(model.modules()), list(model.state_dict())
     make_cheap(model)
     found = {name: module for name, module in model.named_modules() if isinstance(module, BulkDropout)}
     assert {name: module.p for name, module in found.items()} == {"0": 0.1, "1.1": 0.2}
     assert {name: module.training for name, module in found.items()} == {"0": False, "1.1": True}
-    assert type(model[2]) is nn.Dropout1d
+    assert all(one is other for one, other in zip(model.modules(), before, strict=True))
     assert list(model.state_dict()) == names
+    model(torch.ones(4, 2))
+    assert calls == [1]

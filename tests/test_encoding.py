@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import DataCollatorWithPadding
+from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from scalearn.backbones import Backbone
 from scalearn.encoding import (
@@ -18,6 +18,7 @@ from scalearn.encoding import (
     padded_lengths_of,
     row_length,
 )
+from scalearn.errors import InputError
 
 PAD, CLS, SEP = 0, 2, 3
 
@@ -279,3 +280,10 @@ def test_batches_of_choices(backbone: Backbone) -> None:
 
 def test_no_rows_of_choices(backbone: Backbone) -> None:
     assert encode(backbone.tokenizer, {"text_a": [], "choices": []}, max_length=48) == []
+
+
+def test_a_tokenizer_without_padding_is_refused(tiny_backbone: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_backbone)
+    tokenizer.pad_token = None
+    with pytest.raises(InputError, match="no padding token: set one"):
+        collator(tokenizer)

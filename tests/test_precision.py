@@ -1,15 +1,20 @@
 """The rule by device, with the capabilities pretended."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from scalearn import precision as rule
 from scalearn.errors import InputError
-from scalearn.precision import WORTHWHILE, Precision, attention_for, autocast, has_fast_bf16, resolve
+from scalearn.precision import VARIABLE, WORTHWHILE, Precision, attention_for, autocast, has_fast_bf16, resolve
 
-MEASURED = rule.bf16_advantage.__wrapped__
-"""What the tests' own fixture replaces, without its cache."""
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
+
+
+@pytest.fixture(autouse=True)
+def _unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE)  # which is set for all other tests
 
 
 @pytest.fixture
@@ -33,6 +38,31 @@ def test_auto_follows_the_device(capable: bool, device: torch.device, able_to: P
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_choice_is_kept(capable: bool, precision: Precision, device: torch.device) -> None:
     assert resolve(precision, device) == precision
+
+
+@pytest.mark.parametrize("capable", [True, False], indirect=True)
+@pytest.mark.parametrize("told", ["fp32", "bf16"])
+def test_the_environment_may_say_what_auto_is(capable: bool, told: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, told)
+    assert resolve("auto", CPU) == told
+    assert resolve("fp32", CPU) == "fp32"
+    monkeypatch.setenv(VARIABLE, "auto")
+    assert resolve("auto", CPU) == ("bf16" if capable else "fp32")
+
+
+def test_what_the_environment_says_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "int4")
+    with pytest.raises(InputError, match="SCALEARN_PRECISION=int4: give auto, fp32, bf16, fp16, or unset it"):
+        resolve("auto", CPU)
+    monkeypatch.setenv(VARIABLE, "fp16")
+    with pytest.raises(InputError, match="fp16 is for GPUs"):
+        resolve("auto", CPU)
+
+
+def test_a_coarse_clock_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule.time, "get_clock_info", lambda name: SimpleNamespace(resolution=0.0156))
+    monkeypatch.setattr(rule.time, "thread_time", lambda: 0.0)
+    assert rule._timed(torch.ones(64, 64)) > 0
 
 
 def test_fp16_is_for_gpus() -> None:
@@ -60,7 +90,7 @@ def test_the_advantage_is_that_of_the_best_tries(monkeypatch: pytest.MonkeyPatch
         torch.bfloat16: iter([5.0, 0.3, 0.9, 0.2, 0.4, 7.0]),
     }
     monkeypatch.setattr(rule, "_timed", lambda matrix: next(seconds[matrix.dtype]))
-    assert MEASURED() == pytest.approx(0.8 / 0.2)
+    assert rule.bf16_advantage.__wrapped__() == pytest.approx(0.8 / 0.2)
 
 
 @pytest.mark.parametrize("capable", [True, False], indirect=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -149,16 +151,64 @@ def test_other_architectures_take_all_rows() -> None:
     assert torch.equal(pooled(model, batch, "first"), whole(model, batch))
 
 
-def test_the_layer_is_as_it_was_afterwards() -> None:
+def test_all_rows_are_there_afterwards_also_after_a_failure() -> None:
     model, batch = model_of("bert"), batch_of()
-    layer = model.encoder.layer[-1]
+    expected = model(**batch).last_hidden_state
     pooled(model, batch, "first")
-    assert "forward" not in vars(layer)
+    assert torch.equal(model(**batch).last_hidden_state, expected)
 
     def fail(*_: Any) -> None:
         raise RuntimeError("on the way")
 
-    layer.output.register_forward_pre_hook(fail)
+    handle = model.encoder.layer[-1].output.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="on the way"):
         pooled(model, batch, "first")
-    assert "forward" not in vars(layer)
+    handle.remove()
+    assert torch.equal(model(**batch).last_hidden_state, expected)
+    assert torch.equal(copy.deepcopy(model)(**batch).last_hidden_state, expected)
+
+
+def test_a_copy_reads_its_own_layer() -> None:
+    model, batch = model_of("bert"), batch_of()
+    before = pooled(model, batch, "first").detach()
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.encoder.layer[-1].parameters():
+            parameter.add_(1.0)
+    assert torch.equal(pooled(twin, batch, "first"), before)
+    assert not torch.equal(pooled(model, batch, "first"), before)
+
+
+def test_a_forward_that_someone_put_on_the_layer_is_called() -> None:
+    model, batch = model_of("bert"), batch_of()
+    layer, calls = model.encoder.layer[-1], []
+    own = layer.forward
+    layer.forward = lambda *args, **options: calls.append(1) or own(*args, **options)
+    assert torch.equal(pooled(model, batch, "first"), whole(model, batch))
+    assert len(calls) == 2
+    assert "forward" in vars(layer)
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """While one reads first tokens, another gets all rows of the same layer."""
+    model, batch = model_of("bert"), batch_of()
+    expected, inside = model(**batch).last_hidden_state, threading.Event()
+    found: list[Tensor] = []
+
+    def other() -> None:
+        inside.wait(60)
+        found.append(model(**batch).last_hidden_state)
+
+    thread = threading.Thread(target=other)
+
+    def let_the_other_run(*_: Any) -> None:
+        if not inside.is_set():
+            inside.set()
+            thread.join(60)
+
+    model.encoder.layer[0].register_forward_pre_hook(let_the_other_run)
+    thread.start()
+    with last_rows(model) as rows:
+        pooled(model, batch, "first")
+    assert sorted(rows) == [1, S]
+    assert torch.equal(found[0], expected)

@@ -75,7 +75,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Task:
 def informed(target: Task, tiny_backbone: str) -> Source:
     """A source that was trained on the target itself, until it knew it."""
     model = TransferModel.from_backbone(tiny_backbone, task=target, method=Adapter(bottleneck=8))
-    recipe = Recipe(learning_rate=1e-2, head_learning_rate=1e-2, epochs=40, patience=40, backbone_dropout=False)
+    recipe = Recipe(learning_rate=1e-2, head_learning_rate=1e-2, epochs=80, patience=80, backbone_dropout=False)
     train(model, recipe=recipe, progress=False)
     return model.to_source(name="informed", metrics={}, provenance={})
 
@@ -107,7 +107,7 @@ def test_the_backbone_is_left_without_deltas_and_unchanged(evidence: TaskEvidenc
 
 
 def test_also_after_a_failure(evidence: TaskEvidence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalearn.backbones.pool", lambda *_: 1 / 0)
+    monkeypatch.setattr("scalearn.backbones.pooled", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evidence.error(np.ones(2))
     assert not sites.attached(evidence.backbone.model)

@@ -15,6 +15,7 @@ from benchmarks.measure import Case, Setting, interleaved, synchronise
 from benchmarks.models import Reference
 from benchmarks.results import Row, note, summary
 from benchmarks.sections.step import SHAPE
+from scalearn.attention import LEAN
 from scalearn.precision import Attention, Precision
 
 FORMATS: dict[str, tuple[Precision, torch.dtype]] = {
@@ -46,23 +47,25 @@ def precision(setting: Setting) -> list[Row]:
     return [*rows, *interleaved("precision", cases, setting)]
 
 
-def _models() -> Iterator[tuple[str, Precision, Reference]]:
+def _models(setting: Setting) -> Iterator[tuple[str, Precision, Reference]]:
     for name, (autocast, dtype) in FORMATS.items():
         for attention in ATTENTION:
+            if attention == LEAN and setting.device.type != "cpu":
+                continue
             model = Reference(dtype=dtype)
             model.backbone.set_attn_implementation(attention)
             yield f"{name}, {attention}", autocast, model
 
 
 def _training(batch: models.Batch, setting: Setting) -> Iterator[Case]:
-    for name, autocast, model in _models():
+    for name, autocast, model in _models(setting):
         models.from_first_site(model)
         step = models.training_step(model.to(setting.device), batch, autocast)
         yield Case(name=f"training, {name}", run=step, against=(f"training, {REFERENCE}",))
 
 
 def _inference(batch: models.Batch, setting: Setting) -> Iterator[Case]:
-    for name, autocast, model in _models():
+    for name, autocast, model in _models(setting):
         run = models.answers(model.to(setting.device), batch, autocast)
         yield Case(name=f"inference, {name}", run=run, against=(f"inference, {REFERENCE}",))
 

@@ -57,7 +57,6 @@ class AdaptedModel(nn.Module, ABC):
         self.pooling = backbone.pooling
         self.backbone = backbone.model
         self.backbone.requires_grad_(method.trains_backbone)
-        make_cheap(self.backbone)
         self.backbone_dropout = True
         self.attention: Attention = "auto"
         """The attention implementation; ``"auto"`` chooses by `scalearn.precision.attention_for`."""
@@ -66,6 +65,7 @@ class AdaptedModel(nn.Module, ABC):
             raise InputError(
                 f"{backbone.name} carries deltas already: load it anew, or call scalearn.sites.detach on it"
             )
+        make_cheap(self.backbone)
         sites.attach(self.backbone, method.build(setting))
 
     @abstractmethod

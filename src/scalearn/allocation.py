@@ -18,7 +18,9 @@ _LARGEST_THRESHOLD = 32 * 1024 * 1024
 
 
 def keep_freed_memory() -> bool:
-    """Makes glibc keep what tensors free for the next ones, until this process ends; calling it again changes nothing.
+    """Makes glibc keep what tensors of up to 32 MB free for the next ones, until this process ends.
+
+    Larger ones are mapped and unmapped each time, as ever. Calling it again changes nothing.
 
     Returns:
         Whether it could: elsewhere than under glibc nothing happens.

@@ -4,7 +4,8 @@
 
 Fused attention (SDPA) has a slow backward pass on CPUs in bf16. Eager attention has not, but makes a new tensor of
 (B, heads, S, S) for the scaling, the mask and the dropout each, and draws the last one slowly. Here only P is made and
-kept, with one byte per element for `keep` (see `scalearn.dropout`). The numbers are eager attention's.
+kept, with one byte per element for `keep` (see `scalearn.dropout`). In float64 the numbers are eager attention's; in
+bf16 they are rounded at other places. For CPUs only, and first derivatives.
 
 It is registered with transformers as attention implementation ``"lean"``.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
@@ -48,6 +50,7 @@ class _Attention(torch.autograd.Function):
         return torch.bmm(_kept(attention, keep), value)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, attention, keep = ctx.saved_tensors
         gradient = gradients[0]
@@ -90,6 +93,10 @@ def lean_attention(
         (B, S, heads, h), and no attention weights.
     """
     rows, heads, length, width = query.shape
+    # One format for all, that of the products: a delta may have made keys or values float32 under autocast.
+    device = query.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+    query, key, value = query.to(kind), key.to(kind), value.to(kind)
     scaled = query * (width**-0.5 if scaling is None else scaling)
     if attention_mask is not None:  # the lowest number of float32 is -inf in other formats
         attention_mask = attention_mask.clamp_min(torch.finfo(scaled.dtype).min).to(scaled.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from transformers.utils import cached_file
 
 from scalearn.encoding import Features, batches
 from scalearn.errors import InputError
-from scalearn.heads import Pooling, pool
+from scalearn.heads import Pooling
+from scalearn.reading import pooled
 
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -66,13 +67,6 @@ class Backbone:
             states = pooled(self.model, {k: v.to(self.model.device) for k, v in batch.items()}, self.pooling).cpu()
             parts |= dict(zip(positions, states, strict=True))
         return torch.stack([parts[position] for position in range(len(rows))])
-
-
-def pooled(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: Pooling) -> Tensor:
-    """What a head reads of a batch: (B, d), or (B, C, d) where each row is a multiple choice."""
-    shape = batch["input_ids"].shape
-    flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
-    return pool(model(**flat).last_hidden_state, flat.get("attention_mask"), pooling).view(*shape[:-1], -1)
 
 
 def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Backbone:

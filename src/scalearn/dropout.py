@@ -13,6 +13,7 @@ and activation checkpointing decide masks as ever, and the number of threads doe
 from __future__ import annotations
 
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 CHUNK = 1 << 19
@@ -76,6 +78,10 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="scalearn-dropout")
 
 
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
 def masked(x: Tensor, keep: Tensor, *, out: Tensor | None = None) -> Tensor:
     """x where `keep`, 0 elsewhere, by a bitwise "and": several times as quick on a CPU as a product of unequal types.
 
@@ -98,13 +104,17 @@ class _Dropped(torch.autograd.Function):
         return masked(x.contiguous(), keep).mul_(ctx.scale)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (keep,) = ctx.saved_tensors
         return masked(gradients[0].contiguous(), keep).mul_(ctx.scale), None
 
 
 class BulkDropout(nn.Dropout):
-    """`nn.Dropout` with masks from `keep_mask` where that is quicker: for large tensors on a CPU."""
+    """`nn.Dropout` with masks from `keep_mask` where that is quicker: for large tensors on a CPU.
+
+    It has first derivatives only.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps (...) to (...)."""
@@ -116,9 +126,7 @@ class BulkDropout(nn.Dropout):
 
 
 def make_cheap(model: nn.Module) -> None:
-    """Puts a `BulkDropout` in the place of every `nn.Dropout` of `model`."""
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.Dropout:
-                cheap = BulkDropout(child.p)
-                setattr(module, name, cheap.train(child.training))
+    """Makes every `nn.Dropout` of `model` a `BulkDropout`, in place: names, hooks and rates stay as they are."""
+    for module in model.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = BulkDropout

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from scalearn.errors import InputError
 from scalearn.kinds import Truncation
 
 Features = dict[str, Any]
@@ -161,7 +162,12 @@ def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]
     Returns:
         What makes of rows a batch: tensors (B, S), or (B, C, S) for multiple choice; ``labels`` (B,), or
         floats (B, labels).
+
+    Raises:
+        InputError: the tokenizer has nothing to pad with.
     """
+    if tokenizer.pad_token_id is None:
+        raise InputError("the tokenizer has no padding token: set one (tokenizer.pad_token = tokenizer.eos_token)")
     fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id, "attention_mask": 0}
     left = tokenizer.padding_side == "left"
 

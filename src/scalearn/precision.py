@@ -12,10 +12,11 @@ is SDPA. benchmarks/RESULTS.md has the evidence. Written for GPUs, not yet run o
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
 
@@ -24,6 +25,8 @@ from scalearn.errors import InputError
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Attention = Literal["auto", "lean", "eager", "sdpa", "flash_attention_2"]
 
+VARIABLE = "SCALEARN_PRECISION"
+"""The environment's word on what ``"auto"`` is, for whole grids, and where machines of unlike speed must agree."""
 WORTHWHILE = 2.5
 """Products of a step that are in bf16 must make up for what is not: casts, softmax, normalisation."""
 _SIZE, _TRIES = 512, 6
@@ -33,12 +36,18 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
     """The number format for `device`: `precision` itself, or what ``"auto"`` stands for there.
 
     Raises:
-        InputError: fp16 on a CPU, whose gradients would need scaling that nothing here does.
+        InputError: fp16 on a CPU, whose gradients would need scaling that nothing here does; or the environment's
+            `VARIABLE` is no format.
     """
     if precision == "fp16" and device.type == "cpu":
         raise InputError("precision fp16 is for GPUs: give bf16 or fp32 on a CPU, or auto to choose the faster")
     if precision != "auto":
         return precision
+    if told := os.environ.get(VARIABLE):
+        if told not in get_args(Precision):
+            raise InputError(f"{VARIABLE}={told}: give {', '.join(get_args(Precision))}, or unset it")
+        if told != "auto":
+            return resolve(cast(Precision, told), device)
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     if device.type == "cpu" and has_fast_bf16():
@@ -69,9 +78,11 @@ def bf16_advantage() -> float:
 
 
 def _timed(matrix: torch.Tensor) -> float:
-    start = time.thread_time()
+    fine = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows it is coarser than a product takes
+    clock = time.thread_time if fine else time.perf_counter
+    start = clock()
     torch.mm(matrix, matrix)
-    return time.thread_time() - start
+    return clock() - start
 
 
 def attention_for(

@@ -2,14 +2,16 @@
 
 A head that reads the first token needs one row of the last layer: its keys and values come from all tokens, but its
 queries, its feed-forward network and its delta from the first alone. The other rows are left out where the model
-type is in `LAST_LAYERS`; the result is the same. With 6 layers that is some 15 % of a step, with 12 half of it. Hooks
-on that layer's attention as a whole are passed by; those on its linear maps and normalisations, as deltas are, act.
+type is in `LAST_LAYERS`; the result is the same. With 6 layers that is some 15 % of a step, with 12 some 8 %. Hooks on
+that layer see one row; those on its attention as a whole are passed by; those on its linear maps and normalisations, as
+deltas are, act.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from types import MethodType
 from typing import Any
 
@@ -17,7 +19,6 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from scalearn.attention import lean_attention
 from scalearn.heads import Pooling, pool
 
 Layer = Callable[..., Tensor]
@@ -36,8 +37,14 @@ def pooled(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: Pooling
     flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
     mask = flat.get("attention_mask")
     if pooling == "first" and can_shorten(model) and (mask is None or bool(mask[:, 0].all())):
-        with _first_row_only(model):
+        layer = _last_layer(model)
+        if "forward" not in vars(layer):
+            layer.forward = MethodType(_forward, layer)
+        token = _short.set((layer, LAST_LAYERS[model.config.model_type]))
+        try:
             states = model(**flat).last_hidden_state[:, 0]
+        finally:
+            _short.reset(token)
     else:
         states = pool(model(**flat).last_hidden_state, mask, pooling)
     read: Tensor = states.view(*shape[:-1], -1)
@@ -48,28 +55,29 @@ def can_shorten(model: PreTrainedModel) -> bool:
     """Whether the last layer of `model` can be computed for the first token alone, now.
 
     Not under activation checkpointing: the layer is computed once more in the backward pass, which must find it as it
-    was.
+    was. Nor where something else has put a forward of its own on the layer.
     """
     if model.config.model_type not in LAST_LAYERS or getattr(model.config, "is_decoder", False):
         return False
     layer = _last_layer(model)
-    return not (isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing)
+    changed = "forward" in vars(layer) and getattr(layer.forward, "__func__", None) is not _forward
+    return not changed and not (isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing)
 
 
-@contextmanager
-def _first_row_only(model: PreTrainedModel) -> Iterator[None]:
-    layer, short = _last_layer(model), LAST_LAYERS[model.config.model_type]
+_short: ContextVar[tuple[nn.Module | None, Layer]] = ContextVar("last layer", default=(None, lambda *_: NotImplemented))
+"""The layer of which this thread computes one row, and how; another thread may compute all rows of it meanwhile."""
 
-    def forward(layer: nn.Module, states: Tensor, mask: Tensor | None = None, *_: Any, **options: Any) -> Tensor:
-        # A mask for flash attention is (B, S) and says which keys there are; others are (B, 1, S, S).
-        rows = mask[:, :, :1] if mask is not None and mask.ndim == 4 else mask
-        return short(layer, states, rows, options)
 
-    layer.forward = MethodType(forward, layer)
-    try:
-        yield
-    finally:
-        del layer.forward
+def _forward(layer: nn.Module, states: Tensor, *args: Any, **options: Any) -> Tensor:
+    """The forward of a last layer: as its class has it, or of one row where `pooled` wants no more."""
+    shortened, first_row = _short.get()
+    if shortened is not layer:
+        whole: Tensor = type(layer).forward(layer, states, *args, **options)
+        return whole
+    mask = args[0] if args else options.pop("attention_mask", None)
+    # A mask for flash attention is (B, S) and says which keys there are; others are (B, 1, S, S).
+    rows = mask[:, :, :1] if mask is not None and mask.ndim == 4 else mask
+    return first_row(layer, states, rows, options)
 
 
 def _last_layer(model: PreTrainedModel) -> nn.Module:
@@ -82,8 +90,8 @@ def _attend(
     attention: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: Mapping[str, Any]
 ) -> Tensor:
     """The first row's attention, (B, 1, d), from query (B, 1, d), key and value (B, S, d)."""
-    # Eager attention has no name of its own in the registry; the lean one gives its numbers.
-    attend = AttentionInterface().get_interface(attention.config._attn_implementation, lean_attention)
+    eager = sys.modules[type(attention).__module__].eager_attention_forward  # which transformers registers nowhere
+    attend = AttentionInterface().get_interface(attention.config._attn_implementation, eager)
     heads = (
         states.view(*states.shape[:2], -1, attention.attention_head_size).transpose(1, 2)
         for states in (query, key, value)

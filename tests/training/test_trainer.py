@@ -18,6 +18,7 @@ from scalearn.precision import Attention, Precision
 from scalearn.sources import Shelf
 from scalearn.tasks import Task
 from scalearn.training import train, train_joint
+from scalearn.training.checks import check_attention
 from scalearn.training.trainer import TransferTrainer, arguments_for, last_whole_checkpoint, optimizer_for
 
 
@@ -185,3 +186,15 @@ def test_attention_that_cannot_be_had(
     with pytest.raises(InputError, match=message):
         (train_joint if joint else train)(model, tmp_path / "out", precision="fp32", progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lean_attention_is_refused_off_the_cpu(fresh_on_meta: AdaptedModel) -> None:
+    with pytest.raises(InputError, match="attention lean is for CPUs, not for meta: give auto, eager or sdpa"):
+        check_attention(fresh_on_meta)
+
+
+@pytest.fixture
+def fresh_on_meta(tiny_backbone: str, task: Task) -> AdaptedModel:
+    model = TransferModel.from_backbone(tiny_backbone, task=task, method="adapter").to("meta")
+    model.attention = "lean"
+    return model

@@ -8,7 +8,15 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from torch import Tensor, nn
 
 from scalearn.deltas import TaskSwitch
@@ -49,7 +57,13 @@ class Optimisation(Frozen):
     warmup_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the steps in which the rate rises from 0."""
     backbone_dropout: bool = True
-    """Whether the backbone's own dropout acts in training, as published; without it a CPU trains 1.5 times as fast."""
+    """Whether the backbone's own dropout acts in training, as published."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out a budget that is not given: runs from before there were any keep their names, and are found."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("tokens_per_batch", None)}
 
 
 class Recipe(Optimisation):

@@ -88,7 +88,7 @@ class TokenBudgetSampler(Sampler[list[int]]):
         self.starts = [0]
         longest_first = -np.sort(-lengths)
         while self.starts[-1] < len(lengths):
-            rows = max(1, tokens // int(longest_first[self.starts[-1]]))
+            rows = max(1, tokens // max(1, int(longest_first[self.starts[-1]])))  # an empty text may have no tokens
             self.starts.append(min(self.starts[-1] + rows, len(lengths)))
 
     def set_epoch(self, epoch: int) -> None:

@@ -37,6 +37,8 @@ def check_attention(model: AdaptedModel) -> None:
     if model.attention == "auto":
         return
     kind = model.backbone.config.model_type
+    if model.attention == LEAN and model.device.type != "cpu":
+        raise InputError(f"attention {LEAN} is for CPUs, not for {model.device.type}: give auto, eager or sdpa")
     if model.attention == LEAN and not supports_lean(model.backbone):
         raise InputError(f"attention {LEAN} does not compute what that of {kind} does: give auto, eager or sdpa")
     try:
