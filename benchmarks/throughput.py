@@ -1,12 +1,13 @@
 """Threads against processes: tokens per second that the cores of this machine train with together.
 
-Each process trains its own ScaLearn model over eight sources on MiniLM, as `scalearn run --workers N` does; in a round
-every arrangement trains on the same batches, in an order of its own.
+Each process trains its own ScaLearn model over eight sources on MiniLM, as `scalearn run --workers N` does, with
+threads that soon sleep while they wait; every round has all arrangements, in an order of its own.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,8 @@ def grid(rounds: int, *, precisions: Sequence[Precision] = ("auto",), seed: int 
     cases = [(arrangement, work) for work in works for arrangement in ARRANGEMENTS]
     found: dict[str, list[float]] = {_name(*case): [] for case in cases}
     order = random.Random(seed)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # for the processes to come, as `scalearn.cli.main` does
     with ExitStack() as stack:
         trainers = [stack.enter_context(_trainer()) for _ in range(max(a.processes for a in ARRANGEMENTS))]
         for case in cases:  # warm

@@ -14,6 +14,10 @@ from rich.console import Console
 from scalearn.cli import grid, joint, learn, plan, probe, registry, runs, show, similarity, tasks, use
 from scalearn.errors import InputError
 
+_SPINS = "2000"
+"""Turns of waiting: libgomp's default of 300,000 halves the speed beside one other process, and 0 takes a fifth of it
+beside none (docs/experiments.md)."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -52,9 +56,7 @@ def main() -> None:
     Exit codes: 0 done, 1 some runs of a recipe failed, 2 something given cannot be used, 130 stopped by the user.
     """
     _quieten()
-    # A thread that waits for another sleeps: one that spins takes the core that the other waits for, where cores are
-    # shared with other processes, and a step takes ten times as long. Read by OpenMP when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _let_others_compute()
     atexit.register(gc.freeze)  # else the interpreter, ending, looks through all that torch and transformers made
     try:
         app()
@@ -66,6 +68,16 @@ def main() -> None:
 def _plain(error: InputError) -> str:
     """The message in one line, with nothing that rich would take for markup."""
     return " ".join(str(error).split()).replace("[", r"\[")
+
+
+def _let_others_compute() -> None:
+    """A thread that waits for another sleeps after microseconds, not milliseconds, unless the user says otherwise.
+
+    Where other processes use the cores too, a thread that spins takes the core that the one it waits for needs. OpenMP
+    reads this when torch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def _quieten() -> None:
