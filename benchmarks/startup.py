@@ -92,6 +92,9 @@ def _whole(name: str, words: Sequence[str]) -> dict[str, float]:
 
 def _run(words: Sequence[str]) -> str:
     """What a Python process prints; the first word is its code."""
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", *words], env=offline, stdout=subprocess.PIPE, text=True, check=True)
+    own = {"GOMP_SPINCOUNT": "2000"} if "OMP_WAIT_POLICY" not in os.environ else {}  # as `scalearn.cli.main` does
+    environment = {**own, **os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", *words], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
     return done.stdout
