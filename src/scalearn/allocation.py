@@ -1,8 +1,8 @@
 """What the C library does with the memory that a training step gives back.
 
 A step makes and frees the same tensors of megabytes each time. glibc gives much of that back to the system, which must
-then hand out pages, and zero them, for the next step: 12,256 a step of MiniLM over 8 sources, 32 x 128 tokens, bf16, 4 %
-of its time (`python -m benchmarks --only allocation`: 2 cores, medians of 9 rounds).
+then hand out pages, and zero them, for the next step: 12,256 a step of MiniLM over 8 sources, 32 x 128 tokens, bf16,
+4 % of its time (`python -m benchmarks --only allocation`: 2 cores, medians of 9 rounds).
 """
 
 from __future__ import annotations
