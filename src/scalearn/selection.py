@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold
-from sklearn.preprocessing import StandardScaler
 
 from scalearn import sites
 from scalearn.backbones import Backbone
@@ -24,6 +22,9 @@ from scalearn.similarity import embed_task, similarity
 from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.tokens import TEXT_COLUMNS
+
+if TYPE_CHECKING:
+    from sklearn.model_selection import KFold
 
 ROWS = 64
 """Training rows that an error is estimated on, drawn with the run's seed."""
@@ -133,11 +134,16 @@ class TaskEvidence:
 
 
 def _folds(count: int, seed: int) -> KFold:
+    from sklearn.model_selection import KFold
+
     return KFold(n_splits=min(FOLDS, count), shuffle=True, random_state=seed)
 
 
 def _class_error(features: NDArray[np.float64], labels: NDArray[np.float64], *, seed: int) -> float:
     """Mean log loss; a class that a fold's training part lacks counts with probability 1e-3."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     losses = []
     for train, held in _folds(len(labels), seed).split(features):
         classes = np.unique(labels[train])
@@ -154,6 +160,9 @@ def _class_error(features: NDArray[np.float64], labels: NDArray[np.float64], *, 
 
 
 def _regression_error(features: NDArray[np.float64], labels: NDArray[np.float64], *, seed: int) -> float:
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
     squares = []
     for train, held in _folds(len(labels), seed).split(features):
         scaler = StandardScaler().fit(features[train])

@@ -19,9 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import datasets
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -34,6 +32,9 @@ from scalearn.kinds import Truncation
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+    import datasets
+    import pyarrow as pa
 
 FORMAT = 1
 """Of an entry; another number leaves all entries of this one aside."""
@@ -86,6 +87,8 @@ class _Lists:
     """A list column as numpy sees it, without a copy: its values, or again lists, and where each list starts."""
 
     def __init__(self, array: pa.ListArray) -> None:
+        import pyarrow as pa
+
         self.starts: NDArray[np.int32] = array.offsets.to_numpy()
         nested = pa.types.is_list(array.values.type)
         self.values = _Lists(array.values) if nested else array.values.to_numpy()
@@ -128,6 +131,9 @@ def tokens_of(
     if len(texts) < KEPT_FROM:
         return encode(tokenizer, texts[:], max_length=max_length, truncation=truncation, labels=labels)
 
+    import datasets
+    import pyarrow as pa
+
     def batches() -> Iterator[pa.RecordBatch]:
         return _tokenised(tokenizer, texts, max_length=max_length, truncation=truncation, progress=progress)
 
@@ -144,6 +150,8 @@ def tokens_of(
 
 def _read(folder: Path, *, rows: int) -> pa.Table | None:
     """The table of an entry; None if it is not there or broken."""
+    import pyarrow as pa
+
     try:
         table = pa.ipc.open_file(pa.memory_map(str(folder / FILE))).read_all()
         table.validate(full=True)
@@ -153,6 +161,8 @@ def _read(folder: Path, *, rows: int) -> pa.Table | None:
 
 
 def _write(folder: Path, batches: Iterator[pa.RecordBatch]) -> None:
+    import pyarrow as pa
+
     first = next(batches)
     with (
         new_folder(folder) as aside,
@@ -171,6 +181,8 @@ def _tokenised(
     truncation: Truncation,
     progress: bool,
 ) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
     ids = pa.uint16() if len(tokenizer) <= 2**16 else pa.int32()
     console = Console(stderr=True)
     shown = progress and len(texts) >= SHOWN_FROM and console.is_terminal

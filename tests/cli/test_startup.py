@@ -11,6 +11,8 @@ import typer
 
 from scalearn.cli import app, use
 from scalearn.errors import InputError
+from scalearn.model import TransferModel
+from scalearn.tasks import Task
 
 HEAVY = (
     "torch",
@@ -33,6 +35,17 @@ for words in {{commands}}:
 print(*(name for name in {HEAVY} if name in sys.modules))
 """
 
+_PREDICT = f"""
+import sys
+from scalearn.cli import main
+sys.argv = ["scalearn", *{{words}}]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop
+print(*(name for name in {HEAVY} if name in sys.modules))
+"""
+
 
 def commands() -> list[list[str]]:
     """The words of every command, and of none."""
@@ -50,6 +63,16 @@ def test_help_of_every_command_loads_nothing_heavy() -> None:
     code = _HELP.format(commands=words)
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == []
+
+
+def test_a_model_loads_and_answers_without_what_only_training_needs(
+    tiny_backbone: str, task: Task, tmp_path: Path
+) -> None:
+    model = TransferModel.from_backbone(tiny_backbone, task=task, method="adapter")
+    model.save_pretrained(tmp_path / "model")
+    code = _PREDICT.format(words=["predict", str(tmp_path / "model"), "the good film"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["torch", "transformers", "numpy", "scipy"]  # scipy: transformers
 
 
 def test_garbage_is_collected_again_after_loading_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

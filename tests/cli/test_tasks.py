@@ -8,7 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from scalearn.cli import main
-from scalearn.tasks import reading, task_names
+from scalearn.tasks import task_names
 
 LABELS = ["entailment", "contradiction", "neutral"]
 
@@ -72,7 +72,7 @@ def test_rows_of_a_folder_are_compared_with_those_published(call, data: Path) ->
 
 
 def test_export_writes_what_data_reads(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "load_dataset", lambda *_, **__: DatasetDict(train=cb(250), validation=cb(56)))
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: DatasetDict(train=cb(250), validation=cb(56)))
     code, out, _ = call("data", "export", "super_glue/cb", "--out", tmp_path / "out")
     assert code == 0 and "1/1 super_glue/cb" in out
     assert any(line.endswith("as published") for line in call("tasks", "--data", tmp_path / "out")[1].splitlines())
@@ -84,7 +84,7 @@ def test_export_without_network_leaves_nothing(call, tmp_path: Path, monkeypatch
     def offline(*_: object, **__: object) -> DatasetDict:
         raise OSError("no network")
 
-    monkeypatch.setattr(reading, "load_dataset", offline)
+    monkeypatch.setattr("datasets.load_dataset", offline)
     code, _, err = call("data", "export", "cb", "--out", tmp_path / "out")
     assert code == 2 and "no network" in err and not (tmp_path / "out").exists()
 

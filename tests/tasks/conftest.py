@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, DatasetDict
 
-from scalearn.tasks import declared, reading
+from scalearn.tasks import declared
 
 Asked = list[tuple[tuple[Any, ...], dict[str, Any]]]
 """Arguments, in place and by name, of each reading."""
@@ -23,7 +23,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asked]:
             asked.append((arguments, named))
             return DatasetDict(splits)
 
-        monkeypatch.setattr(reading, "load_dataset", load)
+        monkeypatch.setattr("datasets.load_dataset", load)
         for split in declared(name).rows:
             monkeypatch.setitem(declared(name).rows, split, len(splits[split]))
         return asked

@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from huggingface_hub.utils import httpx
 
 from scalearn.errors import InputError
-from scalearn.tasks import load_task, reading, task_names
+from scalearn.tasks import load_task, task_names
 
 COLUMNS = ("sectors", "pillars_1d", "subpillars_1d", "pillars_2d", "subpillars_2d")
 FOLDERS = {"humset": "humset", "disaster": "disaster_response"}
@@ -129,7 +129,7 @@ def test_a_hub_that_cannot_be_reached_is_no_traceback(monkeypatch: pytest.Monkey
     def hub(*_: object, **__: object) -> DatasetDict:
         raise httpx.ConnectError("refused")  # no OSError, unlike what an offline hub raises
 
-    monkeypatch.setattr(reading, "load_dataset", hub)
+    monkeypatch.setattr("datasets.load_dataset", hub)
     with pytest.raises(
         InputError, match=r"humset-sectors: cannot read nlp-thedeep/humset from the Hub: refused;.*--data"
     ):

@@ -130,7 +130,7 @@ def test_an_export_is_the_same_task(tmp_path: Path, fake_hub: Hub, name: str) ->
         raise AssertionError("the Hub is not to be asked")
 
     with pytest.MonkeyPatch.context() as offline:
-        offline.setattr(reading, "load_dataset", no_hub)
+        offline.setattr("datasets.load_dataset", no_hub)
         assert load_task(name, data=tmp_path / "data").fingerprint() == online.fingerprint()
 
 
@@ -189,7 +189,7 @@ def test_nothing_is_left_of_half_an_export(
         def fail(*_: object, **__: object) -> DatasetDict:
             raise httpx.ConnectError("gone")
 
-        monkeypatch.setattr(reading, "load_dataset", fail)
+        monkeypatch.setattr("datasets.load_dataset", fail)
     elif moment == "counting":
         monkeypatch.setitem(declared("rte").rows, "validation", 9)
     else:
@@ -270,7 +270,7 @@ def test_rows_of_a_folder_are_not_counted(tmp_path: Path, fake_hub: Hub, monkeyp
 def test_a_split_that_the_hub_has_not_is_refused(fake_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     data = splits("rte")
     fake_hub("rte", data)
-    monkeypatch.setattr(reading, "load_dataset", lambda *_, **__: DatasetDict(train=data["train"]))
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: DatasetDict(train=data["train"]))
     with pytest.raises(InputError, match="rte: cannot read nyu-mll/glue from the Hub: 'validation'"):
         load_task("rte")
 
@@ -280,7 +280,7 @@ def test_without_network_the_message_says_what_to_do(monkeypatch: pytest.MonkeyP
     def hub(*_: object, **__: object) -> DatasetDict:
         raise error("no\n  route")
 
-    monkeypatch.setattr(reading, "load_dataset", hub)
+    monkeypatch.setattr("datasets.load_dataset", hub)
     with pytest.raises(InputError) as caught:
         load_task("superglue-rte")
     message = str(caught.value)

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from scalearn import deltas as d
@@ -172,6 +171,8 @@ class LoraHub(Transfer):
 
     def prepare(self, evidence: Evidence) -> LoraHub:
         """Searches the coefficients."""
+        from scipy.optimize import minimize
+
         if self.omega:
             return self
         count = evidence.count

@@ -6,14 +6,16 @@ Small enough for a laptop and in need of both texts: the claims alone say nothin
 from __future__ import annotations
 
 from importlib.resources import as_file, files
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from scalearn.tasks.files import check_texts
 from scalearn.tasks.labels import class_indices, read_labels
 from scalearn.tasks.splits import make_split
 from scalearn.tasks.tables import read_table
 from scalearn.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 POLICY_CLAIMS = "policy-claims"
 _TEXT = ("premise", "claim")

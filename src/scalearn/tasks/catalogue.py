@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from scalearn.errors import InputError
 from scalearn.tasks.builtin import POLICY_CLAIMS, load_policy_claims
@@ -17,6 +16,9 @@ from scalearn.tasks.splits import QUESTION
 from scalearn.tasks.suites import load_from_suite
 from scalearn.tasks.superglue import SUPERGLUE
 from scalearn.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 SUITES = (GLUE, SUPERGLUE, HUMSET, DISASTER)
 _DECLARED = {declaration.name: (suite, declaration) for suite in SUITES for declaration in suite.tasks}

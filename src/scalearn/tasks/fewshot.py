@@ -12,16 +12,18 @@ are all on one side.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from datasets import Dataset, concatenate_datasets
 
 from scalearn.errors import InputError
 from scalearn.tasks.draws import draw_halves
 from scalearn.tasks.questions import numbered
 from scalearn.tasks.splits import QUESTION, TEXTS
 from scalearn.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 FewShotProtocol = Literal["paper", "true"]
 DEV_CAP = 5_000
@@ -48,6 +50,8 @@ def few_shot(task: Task, *, k: int, protocol: FewShotProtocol = "true", seed: in
     for split in ("train", "dev"):
         if split not in task.splits:
             raise InputError(f"task {task.name!r} has no {split} rows to draw from: load it with its data")
+    from datasets import concatenate_datasets
+
     train, dev = task.splits["train"], task.splits["dev"]
     if protocol == "paper":
         drawn = _first(task, train, k), _capped(task, dev)

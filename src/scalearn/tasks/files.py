@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from scalearn.errors import InputError
 from scalearn.kinds import KINDS, Kind
@@ -27,6 +25,9 @@ from scalearn.tasks.labels import (
 from scalearn.tasks.multilabel import holds_lists, label_names, multi_hot, read_label_lists
 from scalearn.tasks.splits import TEXTS, make_split
 from scalearn.tasks.tables import Table, read_table
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def read_texts(path: str | Path, *, text: str | Sequence[str]) -> list[tuple[str, ...]]:

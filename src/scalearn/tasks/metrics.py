@@ -3,6 +3,7 @@
 Each metric takes N gold labels and N predictions (class indices, or floats for the two correlations; of a multi-label
 task N rows of 0 and 1) and returns one number. Two conventions: a correlation (matthews, pearson, spearman) with a side
 that is constant is undefined and counts as 0.0, what chance would give; so does an F1 without any positive.
+Both libraries take long to load, and who predicts needs neither: they are imported where they are called.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
 Values = NDArray[Any]
 COMBINED = "combined_score"
@@ -23,61 +22,85 @@ COMBINED = "combined_score"
 
 def accuracy(labels: Values, predictions: Values) -> float:
     """The share of rows predicted right."""
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(labels, predictions))
 
 
 def f1(labels: Values, predictions: Values) -> float:
     """F1 of class 1 of a two-class task."""
+    from sklearn.metrics import f1_score
+
     return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0.0))
 
 
 def f1_macro(labels: Values, predictions: Values) -> float:
     """The plain mean of each class's F1, over the classes that occur in the labels or the predictions."""
+    from sklearn.metrics import f1_score
+
     return float(f1_score(labels, predictions, average=_each(labels), zero_division=0.0))
 
 
 def precision_macro(labels: Values, predictions: Values) -> float:
     """The plain mean of each class's precision; a class that is never predicted counts as 0."""
+    from sklearn.metrics import precision_score
+
     return float(precision_score(labels, predictions, average=_each(labels), zero_division=0.0))
 
 
 def recall_macro(labels: Values, predictions: Values) -> float:
     """The plain mean of each class's recall; a class that never occurs counts as 0."""
+    from sklearn.metrics import recall_score
+
     return float(recall_score(labels, predictions, average=_each(labels), zero_division=0.0))
 
 
 def f1_micro(labels: Values, predictions: Values) -> float:
     """F1 over all cells of a multi-label task at once."""
+    from sklearn.metrics import f1_score
+
     return float(f1_score(labels, predictions, average=_pooled(labels), zero_division=0.0))
 
 
 def precision_micro(labels: Values, predictions: Values) -> float:
     """Precision over all cells of a multi-label task at once; 0 if no label is predicted."""
+    from sklearn.metrics import precision_score
+
     return float(precision_score(labels, predictions, average=_pooled(labels), zero_division=0.0))
 
 
 def recall_micro(labels: Values, predictions: Values) -> float:
     """Recall over all cells of a multi-label task at once; 0 if no label occurs."""
+    from sklearn.metrics import recall_score
+
     return float(recall_score(labels, predictions, average=_pooled(labels), zero_division=0.0))
 
 
 def subset_accuracy(labels: Values, predictions: Values) -> float:
     """The share of rows of a multi-label task whose labels are all predicted right."""
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(labels, predictions))
 
 
 def matthews(labels: Values, predictions: Values) -> float:
     """Matthews' correlation coefficient; 0.0 if a side is constant."""
+    from sklearn.metrics import matthews_corrcoef
+
     return 0.0 if _constant(labels) or _constant(predictions) else float(matthews_corrcoef(labels, predictions))
 
 
 def pearson(labels: Values, predictions: Values) -> float:
     """Pearson's correlation; 0.0 if a side is constant, NaN if a prediction is not finite (training diverged)."""
+    from scipy.stats import pearsonr
+
     return _correlation(lambda x, y: float(pearsonr(x, y).statistic), labels, predictions)
 
 
 def spearman(labels: Values, predictions: Values) -> float:
     """Spearman's rank correlation, ties by mean rank; 0.0 if a side is constant, NaN if a prediction is not finite."""
+    from scipy.stats import spearmanr
+
     return _correlation(lambda x, y: float(spearmanr(x, y).statistic), labels, predictions)
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets import Dataset, load_dataset
-from datasets.exceptions import DatasetsError
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under whichever name it is installed
+from typing import TYPE_CHECKING
 
 from scalearn.atomic import new_folder, refuse_existing
 from scalearn.errors import InputError
 from scalearn.tasks.declarations import Declaration, Suite
 from scalearn.tasks.tables import one_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 EXPORTED = "data.json"
 """Says where exported data is from, beside it."""
@@ -84,6 +82,10 @@ def layout(suite: Suite, declaration: Declaration) -> str:
 
 
 def _read_hub(suite: Suite, declaration: Declaration) -> dict[str, Dataset]:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # under whichever name it is installed
+
     if suite.repository is None:
         raise InputError(
             f"{declaration.name} is not on the Hub: give a folder with --data DIR (data=DIR) that holds "
@@ -134,6 +136,10 @@ def _task_folder(data: Path, suite: Suite, declaration: Declaration) -> Path:
 
 
 def _read_folder(folder: Path, split: str) -> Dataset:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+
     shards = sorted(folder.glob(f"{split}-*-of-*.parquet"))
     if not shards:
         raise InputError(f"{folder}: holds no {split}-00000-of-00001.parquet; copy the split from the Hub's repository")

@@ -9,11 +9,12 @@ several rows are one question, also ``question`` (its number), and where one of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
-
-from datasets import ClassLabel, Dataset, Features, List, Value
+from typing import TYPE_CHECKING, Any, Literal
 
 from scalearn.kinds import Kind
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Unit = Literal["row", "question", "pick"]
 """What is scored: rows; rows and whole questions of several (MultiRC); or of each question the row picked (ReCoRD)."""
@@ -53,6 +54,8 @@ def make_split(
         questions: N numbers, where several rows are one question.
         worths: N pairs, where one row of a question is picked as its answer.
     """
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
     columns: dict[str, Any] = dict(zip(TEXTS, texts, strict=False))
     features: dict[str, Any] = {name: Value("string") for name in columns}
     if choices is not None:

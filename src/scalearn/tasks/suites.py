@@ -11,11 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset
-from datasets.utils.stratify import stratified_shuffle_split_generate_indices
 
 from scalearn.errors import InputError
 from scalearn.tasks.declarations import Declaration, Row, Suite
@@ -25,6 +23,9 @@ from scalearn.tasks.reading import read_published
 from scalearn.tasks.splits import QUESTION, WORTH, make_split
 from scalearn.tasks.tables import check_columns, one_line
 from scalearn.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 DEV_FRACTION = 0.1
 DEV_SEED = 42
@@ -94,6 +95,8 @@ def split_train(train: Dataset, *, stratified: bool) -> tuple[Dataset, Dataset]:
     Raises:
         ValueError: stratified, and a class has fewer than two rows or dev fewer rows than there are classes.
     """
+    from datasets.utils.stratify import stratified_shuffle_split_generate_indices
+
     if not stratified:
         parts = train.train_test_split(test_size=DEV_FRACTION, seed=DEV_SEED, keep_in_memory=True)
         return parts["train"], parts["test"]
@@ -112,6 +115,8 @@ def split_questions(train: Dataset) -> tuple[Dataset, Dataset]:
     Raises:
         ValueError: there are too few questions.
     """
+    from datasets import Dataset
+
     asked, begin, sizes = np.unique(np.asarray(train[QUESTION][:]), return_index=True, return_counts=True)
     parts = split_train(Dataset.from_dict({QUESTION: list(range(len(asked)))}), stratified=False)
 
@@ -123,6 +128,8 @@ def split_questions(train: Dataset) -> tuple[Dataset, Dataset]:
 
 def _lists(rows: Dataset, declaration: Declaration, where: str) -> list[list[str]]:
     """The label lists of a multi-label split."""
+    from datasets import ClassLabel
+
     check_columns(Path(where), rows.column_names, declaration.columns)
     item = getattr(rows.features[declaration.label], "feature", None)
     known = item.names if isinstance(item, ClassLabel) else ()
@@ -140,6 +147,8 @@ def _lists(rows: Dataset, declaration: Declaration, where: str) -> list[list[str
 
 def _checked(rows: Dataset, declaration: Declaration, labels: Sequence[str], where: str) -> Dataset:
     """A split of the suite's as one of a task."""
+    from datasets import ClassLabel
+
     check_columns(Path(where), rows.column_names, declaration.columns)
     if not len(rows):
         raise InputError(f"{where}: there are no rows; give the data of {declaration.name} as published")

@@ -17,9 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from scalearn.errors import InputError
 
 
@@ -165,6 +162,9 @@ class _Pairs(list[tuple[str, object]]):
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         file = pq.ParquetFile(path)
         check_columns(path, list(file.schema_arrow.names), columns)

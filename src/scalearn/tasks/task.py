@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,6 +30,9 @@ from scalearn.tasks.scoring import (
     with_mean,
 )
 from scalearn.tasks.splits import LABEL, QUESTION, WORTH, Unit
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _USER_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {
