@@ -6,18 +6,19 @@ threads that soon sleep while they wait; every round has all arrangements, in an
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import torch
 
-from scalearn.precision import Precision, autocast, resolve
+from benchmarks import models
+from benchmarks.processes import told
+from scalearn.precision import Precision, resolve
 
 SOURCES = 8
 SECONDS = 0.5
@@ -65,7 +66,7 @@ def grid(rounds: int, *, precisions: Sequence[Precision] = ("auto",), seed: int 
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # for the processes to come, as `scalearn.cli.main` does
     with ExitStack() as stack:
-        trainers = [stack.enter_context(_trainer()) for _ in range(max(a.processes for a in ARRANGEMENTS))]
+        trainers = [stack.enter_context(told(_trainer)) for _ in range(max(a.processes for a in ARRANGEMENTS))]
         for case in cases:  # warm
             _together(trainers, *case)
         for _ in range(rounds):
@@ -88,77 +89,23 @@ def _together(trainers: Sequence[Connection], arrangement: Arrangement, work: Wo
     return sum(speeds)
 
 
-@contextmanager
-def _trainer() -> Iterator[Connection]:
-    """A process that trains when it is told, and this side of its pipe."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_train, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        ours.close()  # which ends it
-        process.join()
-
-
-def _train(pipe: Connection) -> None:
-    from scalearn.backbones import load_backbone
-    from scalearn.deltas import Bottleneck
-    from scalearn.model import TransferModel
-    from scalearn.sources import BackboneReference, Shelf, Source
-    from scalearn.tasks import Task
-    from scalearn.training.trainer import use_training_attention
-
+def _trainer() -> Callable[[tuple[int, Work]], float]:
+    """What trains with so many threads for `SECONDS`, and gives its tokens per second."""
     torch.manual_seed(0)
-    backbone = load_backbone()
-    task = Task(
-        name="two-classes",
-        kind="classification",
-        text=("text",),
-        label="label",
-        labels=("no", "yes"),
-        metrics=("accuracy",),
-        main_metric="accuracy",
-    )
-    reference = BackboneReference.of(backbone)
-    sources = [
-        Source(
-            name=f"source-{number}",
-            backbone=reference,
-            task=task.describe(),
-            method="adapter",
-            options={},
-            metrics={},
-            provenance={},
-            tensors={
-                f"layers.{layer}.{key}": 0.02 * torch.randn(value.shape)
-                for layer in range(backbone.layers)
-                for key, value in Bottleneck(width=backbone.width, bottleneck=24).state_dict().items()
-            },
-        )
-        for number in range(SOURCES)
-    ]
-    model = TransferModel.from_backbone(backbone, task=task, sources=Shelf(sources))
-    model.backbone_dropout = False
+    cpu = torch.device("cpu")
+    model = models.ours("scalearn", cpu, count=SOURCES)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    model.train()
-    while True:
-        try:
-            threads, work = pipe.recv()
-        except EOFError:
-            return
+
+    def measure(asked: tuple[int, Work]) -> float:
+        threads, work = asked
         torch.set_num_threads(threads)
-        use_training_attention(model, work.precision)
-        ids = torch.randint(1000, 20000, (work.rows, work.tokens))  # (B, S)
-        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros(work.rows).long()}
+        models.use_attention(model, training=True, precision=work.precision)
+        step = models.training_step(model, models.tokens(work.rows, work.tokens, cpu), work.precision)
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < SECONDS:
-            with autocast(work.precision, model.device):
-                loss = model(**batch).loss
-            loss.backward()
+            step()
             optimizer.step()
-            optimizer.zero_grad()
             steps += 1
-        pipe.send(steps * ids.numel() / (time.perf_counter() - start))
+        return steps * work.rows * work.tokens / (time.perf_counter() - start)
+
+    return measure

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 
 from benchmarks import models
 from benchmarks.measure import Case, Setting, interleaved
+from benchmarks.processes import told
 from benchmarks.results import Row, note, summary
 from benchmarks.sections.step import SHAPE
 from scalearn.allocation import keep_freed_memory
@@ -30,7 +29,7 @@ def allocation(setting: Setting) -> list[Row]:
         return [note("allocation", "Of a CPU only.")]
     faults: dict[str, list[float]] = {KEPT: [], GIVEN_BACK: []}
     with ExitStack() as stack:
-        pipes = {name: stack.enter_context(_stepper(keep=name == KEPT)) for name in faults}
+        pipes = {name: stack.enter_context(told(_stepper, name == KEPT)) for name in faults}
 
         def ask(name: str) -> None:
             pipes[name].send(STEPS)
@@ -44,22 +43,8 @@ def allocation(setting: Setting) -> list[Row]:
     return [*rows, *counted]
 
 
-@contextmanager
-def _stepper(*, keep: bool) -> Iterator[Connection]:
-    """A process that trains so many steps when it is told, and this side of its pipe."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_step, args=(theirs, keep), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        ours.close()  # which ends it
-        process.join()
-
-
-def _step(pipe: Connection, keep: bool) -> None:
+def _stepper(keep: bool) -> Callable[[int], int]:
+    """What trains so many steps, and counts the pages that they touch for the first time."""
     import resource  # not on Windows
 
     if keep:
@@ -68,12 +53,11 @@ def _step(pipe: Connection, keep: bool) -> None:
     model = models.ours("scalearn", device, count=COUNT)
     models.use_attention(model, training=True, precision="auto")
     step = models.training_step(model, models.tokens(*SHAPE, device), "auto")
-    while True:
-        try:
-            steps = pipe.recv()
-        except EOFError:
-            return
+
+    def measure(steps: int) -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(steps):
             step()
-        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    return measure

@@ -66,7 +66,7 @@ def run(
     if workers and ray:
         raise InputError("--workers and --ray exclude one another: give either")
     check_tracker(report_to)
-    device = _checked(device)
+    device = o.device_named(device)
     folder = out or Path("runs") / planned.asked.name
     runs = open_folder(folder, planned.asked, kept=keep)
     settings = Settings(runs=runs, data=data, device=device, report_to=report_to)
@@ -90,16 +90,6 @@ def run(
             soft_wrap=True,
         )
         raise typer.Exit(1)
-
-
-def _checked(device: str | None) -> str:
-    """The device that computes."""
-    import torch
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"--device {device}: give cpu{', or cuda' if torch.cuda.is_available() else ''}")
-    return device
 
 
 def report(
