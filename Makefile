@@ -29,7 +29,7 @@ shelf: .venv/ready  ## rebuild the shelf that ships, from DATA=folder with glue/
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scalearn needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev,peft,ray,tracking]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev,docs,images,onnx,peft,ray,serve,tracking]'
 	touch $@
 
 clean:

@@ -19,14 +19,14 @@ from benchmarks.literal import LiteralFusion, LiteralScaling
 from scalearn import sites
 from scalearn.adapted import AdaptedModel
 from scalearn.attention import supports_lean
-from scalearn.backbones import Backbone, load_backbone
+from scalearn.backbones import Backbone, BackboneReference, load_backbone
 from scalearn.deltas import AdapterFusion, Bottleneck, Omega, ScaledSources
 from scalearn.heads import Head, Pooling
 from scalearn.joint import JointModel
 from scalearn.methods import Method
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, attention_for, autocast
-from scalearn.sources import BackboneReference, Shelf, Source
+from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 from scalearn.training.trainer import use_training_attention
 

@@ -16,9 +16,9 @@ os.environ["SCALEARN_PRECISION"] = "fp32"
 import datasets
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from scalearn.backbones import Backbone, load_backbone
+from scalearn.backbones import Backbone, BackboneReference, load_backbone
 from scalearn.deltas import Bottleneck
-from scalearn.sources import BackboneReference, Shelf, Source
+from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
 torch.set_num_threads(1)  # models this small only lose by more

@@ -18,7 +18,7 @@ from transformers import RobertaConfig, RobertaModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from scalearn.adapted import AdaptedModel
-from scalearn.backbones import wrap_backbone
+from scalearn.backbones import BackboneReference, wrap_backbone
 from scalearn.deltas import ScaledSources
 from scalearn.heads import Head
 from scalearn.joint import JointModel
@@ -41,7 +41,7 @@ from scalearn.methods import (
 )
 from scalearn.methods.transfer import soup_weights
 from scalearn.model import TransferModel
-from scalearn.sources import BackboneReference, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 GOLDEN = Path(__file__).parent / "golden"

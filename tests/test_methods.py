@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from transformers import RobertaConfig, RobertaModel
 
-from scalearn.backbones import Backbone
+from scalearn.backbones import Backbone, BackboneReference
 from scalearn.combinable import COMBINABLE
 from scalearn.deltas import Bottleneck
 from scalearn.errors import InputError
@@ -28,7 +28,7 @@ from scalearn.methods import (
 )
 from scalearn.model import TransferModel
 from scalearn.sites import Shape
-from scalearn.sources import BackboneReference, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 SETTING = Setting(shape=Shape(architecture="bert", width=16, layers=1))

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from scalearn import sites
-from scalearn.deltas import Bottleneck, Omega, ScaledSources
+from scalearn.deltas import Bottleneck, Lora, Omega, ScaledSources
 from scalearn.errors import InputError
 
 LAYERS, WIDTH = 3, 32
@@ -309,3 +309,22 @@ def test_a_count_that_does_not_match_is_refused_by_name(monkeypatch: pytest.Monk
     monkeypatch.setitem(sites.FAMILIES, "bert", sites.Family("encoder.layer.*.renamed", "post-norm"))
     with pytest.raises(InputError, match=r"BertModel \(bert\) has 3 layers, but 0 modules match"):
         sites.find_sites(model_of("bert"))
+
+
+def test_a_linear_map_may_be_named_by_its_path() -> None:
+    model = model_of("llama")
+    before = run(model)
+    path = "layers.*.self_attn.o_proj"
+    deltas = [Lora(inputs=WIDTH, outputs=WIDTH, rank=2, alpha=2.0) for _ in range(LAYERS)]
+    for delta in deltas:
+        nn.init.normal_(delta.up.weight)
+    sites.attach(model, {path: deltas})
+    assert [model.layers[i].self_attn.o_proj.delta for i in range(LAYERS)] == deltas
+    assert not torch.allclose(run(model), before)
+    assert sites.detach(model) == {path: deltas}
+    assert torch.equal(run(model), before)
+
+
+def test_a_path_that_fits_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match=r"3 layers, but 0 modules match 'layers.\*.nothing': correct the path"):
+        sites.find_sites(model_of("llama"), "layers.*.nothing")

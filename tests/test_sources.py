@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from scalearn.backbones import Backbone
+from scalearn.backbones import Backbone, BackboneReference
 from scalearn.errors import InputError
-from scalearn.sources import BackboneReference, Shelf, Source
+from scalearn.sources import Shelf, Source
 
 Make = Callable[..., Source]
 

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOut
 
 from scalearn import sites
 from scalearn.attention import supports_lean
-from scalearn.backbones import Backbone
+from scalearn.backbones import Backbone, BackboneReference
 from scalearn.deltas import Lora
 from scalearn.dropout import make_cheap
 from scalearn.encoding import Features, batches, encode, lengths_of
@@ -25,7 +25,6 @@ from scalearn.methods import Method, Setting
 from scalearn.precision import Attention, Precision, attention_for, autocast
 from scalearn.reading import pooled
 from scalearn.sites import Placement
-from scalearn.sources import BackboneReference
 from scalearn.tasks import Task
 from scalearn.tokens import tokens_of
 

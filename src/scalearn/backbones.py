@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -67,6 +68,41 @@ class Backbone:
             states = pooled(self.model, {k: v.to(self.model.device) for k, v in batch.items()}, self.pooling).cpu()
             parts |= dict(zip(positions, states, strict=True))
         return torch.stack([parts[position] for position in range(len(rows))])
+
+
+class BackboneReference(BaseModel):
+    """Which backbone some weights were trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    fingerprint: str
+    model_type: str
+    width: int
+    layers: int
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> BackboneReference:
+        """The reference to a loaded backbone."""
+        return cls(
+            name=backbone.name,
+            fingerprint=backbone.fingerprint,
+            model_type=backbone.model.config.model_type,
+            width=backbone.width,
+            layers=backbone.layers,
+        )
+
+    def difference(self, backbone: Backbone) -> str | None:
+        """In words, how `backbone` differs from the one referred to; None if it is the same."""
+        if (self.width, self.layers) != (backbone.width, backbone.layers):
+            return (
+                f"has width {self.width} and {self.layers} layers ({self.name}), but {backbone.name} has width "
+                f"{backbone.width} and {backbone.layers} layers"
+            )
+        if self.fingerprint != backbone.fingerprint:
+            own, other = self.fingerprint[:8], backbone.fingerprint[:8]
+            return f"was trained on {self.name} ({own}), not on {backbone.name} ({other})"
+        return None
 
 
 def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Backbone:

@@ -4,8 +4,10 @@
     pre-norm block:   out = y + delta(y)            the site is the block; y is its output
     linear map:       out = delta(x, W x + b)       the site is the map; LoRA adds to its output, IA3 rescales it
 
-A delta is attached as the child module ``delta`` of its site, and a forward hook applies it. So `copy.deepcopy`,
-`state_dict`, DDP and FSDP see it like any other part of the backbone, and detaching leaves the backbone as it was.
+A linear map is named by its role (`Family.linears`), or by its path inside the base model with ``*`` for the layer's
+index: ``layers.*.self_attn.o_proj``. A delta is attached as the child module ``delta`` of its site, and a forward hook
+applies it. So `copy.deepcopy`, `state_dict`, DDP and FSDP see it like any other part of the backbone, and detaching
+leaves the backbone as it was.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ LAYER = "layer"
 """The site that every architecture has: a layer's output."""
 
 Placement = Mapping[str, Sequence[nn.Module]]
-"""Site (``layer``, or the role of a linear map) to the deltas there, one per layer, first layer first."""
+"""Site (``layer``, or the role or path of a linear map) to the deltas there, one per layer, first layer first."""
 
 
 @dataclass(frozen=True)
@@ -137,19 +139,19 @@ def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
 
     Args:
         backbone: of a model type in `FAMILIES`.
-        site: ``layer``, or the role of a linear map.
+        site: ``layer``, or the role or path of a linear map.
 
     Raises:
         InputError: the architecture is not in `FAMILIES` or has no such site, or the number of matches is not its
             number of layers.
     """
     family = _family(backbone)
-    if site != LAYER and site not in family.linears:
+    if site != LAYER and site not in family.linears and "*" not in site:
         raise InputError(
             f"{type(backbone).__name__} ({backbone.config.model_type}) has no site {site!r}; it has "
-            f"{', '.join((LAYER, *family.linears))}"
+            f"{', '.join((LAYER, *family.linears))}, and paths of linear maps with * for the layer's index"
         )
-    path = family.path if site == LAYER else family.linears[site]
+    path = family.path if site == LAYER else family.linears.get(site, site)
     pattern = re.compile(re.escape(path).replace(r"\*", r"(\d+)"))
     found = sorted(
         (int(match[1]), module)
@@ -159,8 +161,12 @@ def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
     if len(found) != backbone.config.num_hidden_layers:
         raise InputError(
             f"{type(backbone).__name__} ({backbone.config.model_type}) has {backbone.config.num_hidden_layers} layers, "
-            f"but {len(found)} modules match {path!r}: this version of transformers names them differently; "
-            "correct the row in scalearn/sites.py"
+            f"but {len(found)} modules match {path!r}: "
+            + (
+                "correct the path"
+                if path == site
+                else "this version of transformers names them differently; correct the row in scalearn/sites.py"
+            )
         )
     return [module for _, module in found]
 
@@ -184,7 +190,7 @@ def attach(backbone: PreTrainedModel, deltas: Placement) -> None:
         for module, delta in zip(modules, deltas[site], strict=True):
             module.add_module("delta", delta)
             # The handle lives beside the delta, so that a deep copy of the backbone can detach its own hooks.
-            setattr(module, _HANDLE, module.register_forward_hook(_hook(backbone, site)))
+            setattr(module, _HANDLE, (site, module.register_forward_hook(_hook(backbone, site))))
 
 
 def detach(backbone: PreTrainedModel) -> Placement:
@@ -192,7 +198,7 @@ def detach(backbone: PreTrainedModel) -> Placement:
     deltas = attached(backbone)
     for site in deltas:
         for module in find_sites(backbone, site):
-            getattr(module, _HANDLE).remove()
+            getattr(module, _HANDLE)[1].remove()
             delattr(module, _HANDLE)
             del module.delta
     return deltas
@@ -200,12 +206,10 @@ def detach(backbone: PreTrainedModel) -> Placement:
 
 def attached(backbone: PreTrainedModel) -> Placement:
     """The deltas that `backbone` carries; empty if there are none."""
-    placement = {}
-    for site in (LAYER, *_family(backbone).linears):
-        modules = [module for module in find_sites(backbone, site) if hasattr(module, "delta")]
-        if modules:
-            placement[site] = [module.get_submodule("delta") for module in modules]
-    return placement
+    used = dict.fromkeys(getattr(m, _HANDLE)[0] for m in backbone.base_model.modules() if hasattr(m, _HANDLE))
+    order = [site for site in (LAYER, *_family(backbone).linears) if site in used]
+    order += [site for site in used if site not in order]
+    return {site: [module.get_submodule("delta") for module in find_sites(backbone, site)] for site in order}
 
 
 def _family(backbone: PreTrainedModel) -> Family:

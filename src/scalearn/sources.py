@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from scalearn.atomic import new_folder, write_text
-from scalearn.backbones import Backbone
+from scalearn.backbones import Backbone, BackboneReference
 from scalearn.cards import CARD, source_card, source_section
 from scalearn.combinable import deltas_from
 from scalearn.deltas import Bottleneck, Lora
@@ -36,41 +36,6 @@ FORMAT_VERSION = 1
 DESCRIPTION = "source.json"
 WEIGHTS = "source.safetensors"
 BUILTIN = "builtin"
-
-
-class BackboneReference(BaseModel):
-    """Which backbone some weights were trained on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: str
-    fingerprint: str
-    model_type: str
-    width: int
-    layers: int
-
-    @classmethod
-    def of(cls, backbone: Backbone) -> BackboneReference:
-        """The reference to a loaded backbone."""
-        return cls(
-            name=backbone.name,
-            fingerprint=backbone.fingerprint,
-            model_type=backbone.model.config.model_type,
-            width=backbone.width,
-            layers=backbone.layers,
-        )
-
-    def difference(self, backbone: Backbone) -> str | None:
-        """In words, how `backbone` differs from the one referred to; None if it is the same."""
-        if (self.width, self.layers) != (backbone.width, backbone.layers):
-            return (
-                f"has width {self.width} and {self.layers} layers ({self.name}), but {backbone.name} has width "
-                f"{backbone.width} and {backbone.layers} layers"
-            )
-        if self.fingerprint != backbone.fingerprint:
-            own, other = self.fingerprint[:8], backbone.fingerprint[:8]
-            return f"was trained on {self.name} ({own}), not on {backbone.name} ({other})"
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)

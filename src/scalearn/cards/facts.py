@@ -89,7 +89,7 @@ class CardFacts:
     method: str
     options: Mapping[str, Any]
     backbone: Mapping[str, Any]
-    """As `scalearn.sources.BackboneReference` has it."""
+    """As `scalearn.backbones.BackboneReference` has it."""
     local: bool
     """Whether the backbone's name is a folder of this machine."""
     pooling: str

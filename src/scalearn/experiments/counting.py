@@ -21,14 +21,14 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, RobertaConfig, XLMRobertaConfig
 
 from scalearn.adapted import seeded
-from scalearn.backbones import MINILM
+from scalearn.backbones import MINILM, BackboneReference
 from scalearn.combinable import tensors_of
 from scalearn.deltas import MaskScores, TaskSwitch
 from scalearn.errors import InputError
 from scalearn.heads import Head
 from scalearn.methods import REGISTRY, Adapter, Method, Probing, Setting
 from scalearn.sites import Placement, Shape, find_sites
-from scalearn.sources import BackboneReference, Source
+from scalearn.sources import Source
 
 _ROBERTA = {"max_position_embeddings": 514, "type_vocab_size": 1}
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}

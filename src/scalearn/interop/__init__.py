@@ -1,0 +1,1 @@
+"""Other libraries' files, read and written: AdapterHub (`adapterhub`), PEFT (`peft`), ONNX (`onnx`)."""
