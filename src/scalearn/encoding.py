@@ -1,19 +1,20 @@
-"""From texts to padded batches of token ids, bucketed by length."""
+"""From texts to padded batches of token ids, bucketed by length. torch is imported where its tensors are made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from scalearn.errors import InputError
 from scalearn.kinds import Truncation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 Features = dict[str, Any]
 """One row: ``input_ids``, ``attention_mask``, where the backbone has them ``token_type_ids``, and maybe ``labels``.
@@ -154,8 +155,36 @@ class Reordered(Sequence[Features]):
         return self.rows[int(self.order[index])]
 
 
-def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
+def padder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]], dict[str, NDArray[np.int64]]]:
     """Pads a batch to its longest row, rounded up to a `MULTIPLE`, on the tokenizer's side and with its ids.
+
+    Returns:
+        What makes of rows their tokens: (B, S), or (B, C, S) for multiple choice.
+
+    Raises:
+        InputError: the tokenizer has nothing to pad with.
+    """
+    if tokenizer.pad_token_id is None:
+        raise InputError("the tokenizer has no padding token: set one (tokenizer.pad_token = tokenizer.eos_token)")
+    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id, "attention_mask": 0}
+    left = tokenizer.padding_side == "left"
+
+    def pad(rows: Sequence[Features]) -> dict[str, NDArray[np.int64]]:
+        nested = isinstance(rows[0]["input_ids"][0], list)
+        columns = {name: [row[name] for row in rows] for name in rows[0] if name != "labels"}
+        if nested:
+            columns = {name: list(chain.from_iterable(column)) for name, column in columns.items()}
+        lengths = np.fromiter(map(len, columns["input_ids"]), dtype=np.int64)[:, None]
+        room = np.arange(-(-lengths.max() // MULTIPLE) * MULTIPLE)
+        taken = room >= len(room) - lengths if left else room < lengths  # (B, S), or (B * C, S)
+        batch = {name: _padded(column, taken, fill[name]) for name, column in columns.items()}
+        return {name: ids.reshape(len(rows), -1, len(room)) for name, ids in batch.items()} if nested else batch
+
+    return pad
+
+
+def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
+    """As `padder`, with labels, as tensors.
 
     The tensors are those of transformers' ``DataCollatorWithPadding``, which takes 20 times as long.
 
@@ -166,26 +195,20 @@ def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]
     Raises:
         InputError: the tokenizer has nothing to pad with.
     """
-    if tokenizer.pad_token_id is None:
-        raise InputError("the tokenizer has no padding token: set one (tokenizer.pad_token = tokenizer.eos_token)")
-    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id, "attention_mask": 0}
-    left = tokenizer.padding_side == "left"
+    import torch
+
+    pad = padder(tokenizer)
+
+    def labels_of(rows: Sequence[Features]) -> Tensor:
+        labels = [row["labels"] for row in rows]
+        return torch.tensor(labels, dtype=torch.float32 if isinstance(labels[0], list) else None)
 
     def collate(rows: Sequence[Features]) -> dict[str, Tensor]:
         if "pooled" in rows[0]:
-            return {"pooled": torch.stack([row["pooled"] for row in rows]), "labels": _labels(rows)}
-        nested = isinstance(rows[0]["input_ids"][0], list)
-        columns = {name: [row[name] for row in rows] for name in rows[0] if name != "labels"}
-        if nested:
-            columns = {name: list(chain.from_iterable(column)) for name, column in columns.items()}
-        lengths = np.fromiter(map(len, columns["input_ids"]), dtype=np.int64)[:, None]
-        room = np.arange(-(-lengths.max() // MULTIPLE) * MULTIPLE)
-        taken = room >= len(room) - lengths if left else room < lengths  # (B, S), or (B * C, S)
-        batch = {name: torch.from_numpy(_padded(column, taken, fill[name])) for name, column in columns.items()}
-        if nested:
-            batch = {name: value.view(len(rows), -1, len(room)) for name, value in batch.items()}
+            return {"pooled": torch.stack([row["pooled"] for row in rows]), "labels": labels_of(rows)}
+        batch = {name: torch.from_numpy(ids) for name, ids in pad(rows).items()}
         if "labels" in rows[0]:
-            batch["labels"] = _labels(rows)
+            batch["labels"] = labels_of(rows)
         return batch
 
     return collate
@@ -198,17 +221,17 @@ def _padded(rows: Sequence[Sequence[int]], taken: NDArray[np.bool_], fill: int) 
     return padded
 
 
-def _labels(rows: Sequence[Features]) -> Tensor:
-    labels = [row["labels"] for row in rows]
-    return torch.tensor(labels, dtype=torch.float32 if isinstance(labels[0], list) else None)
+def by_length(rows: Sequence[Features], *, batch_size: int) -> Iterator[list[int]]:
+    """The positions in `rows` of batches of like length, longest first."""
+    order = np.argsort(-lengths_of(rows), kind="stable").tolist()
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def batches(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Features], *, batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Batches of rows of like length, longest first, each with the positions of its rows in `rows`."""
-    order = np.argsort(-lengths_of(rows), kind="stable").tolist()
-    pad = collator(tokenizer)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        yield chosen, pad([rows[i] for i in chosen])
+    collate = collator(tokenizer)
+    for chosen in by_length(rows, batch_size=batch_size):
+        yield chosen, collate([rows[i] for i in chosen])

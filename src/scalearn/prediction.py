@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike
 
 from scalearn.errors import InputError
 from scalearn.tasks import Task
@@ -43,12 +44,15 @@ def text_columns(texts: Sequence[str | tuple[str, ...]], task: Task) -> dict[str
     return {key: [row[i] for row in rows] for i, key in enumerate(("text_a", "text_b")[:count])}
 
 
-def predictions(logits: Tensor, task: Task) -> list[Prediction]:
-    """One answer per row of logits, (N, outputs), or (N, choices)."""
+def predictions(logits: ArrayLike, task: Task) -> list[Prediction]:
+    """One answer per row of logits, (N, outputs), or (N, choices): an array, or a tensor on the CPU."""
+    scores = np.asarray(logits)
     if task.kind == "regression":
-        return [Prediction(label=value, probabilities={}) for value in logits.squeeze(-1).tolist()]
+        return [Prediction(label=value, probabilities={}) for value in scores[:, 0].tolist()]
     if task.kind == "multi-label":
-        rows = [dict(zip(task.labels, row, strict=True)) for row in logits.sigmoid().tolist()]
+        chances = (1 + np.tanh(scores / 2)) / 2  # the logistic function, without overflow
+        rows = [dict(zip(task.labels, row, strict=True)) for row in chances.tolist()]
         return [Prediction(label=tuple(n for n, p in row.items() if p > 0.5), probabilities=row) for row in rows]
-    probabilities = [dict(zip(task.labels, row, strict=True)) for row in logits.softmax(dim=-1).tolist()]
-    return [Prediction(label=max(row, key=row.__getitem__), probabilities=row) for row in probabilities]
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    rows = [dict(zip(task.labels, row, strict=True)) for row in (powers / powers.sum(axis=-1, keepdims=True)).tolist()]
+    return [Prediction(label=max(row, key=row.__getitem__), probabilities=row) for row in rows]
