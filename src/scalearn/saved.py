@@ -22,10 +22,11 @@ from torch import Tensor
 
 from scalearn.backbones import Backbone, BackboneReference, load_backbone
 from scalearn.cards import CARD, model_card
+from scalearn.checked import read_checked, read_description
 from scalearn.errors import InputError
 from scalearn.heads import Pooling
 from scalearn.methods import Method, method_from_name
-from scalearn.sources import BUILTIN, Shelf, Source, read_checked, read_description
+from scalearn.sources import BUILTIN, Shelf, Source
 from scalearn.tasks import Task
 
 FORMAT_VERSION = 1
