@@ -12,7 +12,7 @@ from scalearn.experiments.expansion import plan_of
 from scalearn.experiments.recipe_file import experiment_from, read_recipe
 from scalearn.experiments.store import HISTORY, PREDICTIONS, RESULT
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The pages of docs/ that show code, run as they stand."""
+"""docs/adding-a-method.md, run as it stands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scalearn.model import TransferModel
 from scalearn.tasks import Task
 from scalearn.training import train
 
-PAGE = Path(__file__).parents[1] / "docs" / "adding-a-method.md"
+PAGE = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
 BLOCKS = {
     block.splitlines()[0].removeprefix("# "): block
     for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

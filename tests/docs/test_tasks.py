@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from scalearn.tasks import SUITES, catalogue, declared, load_task
 from scalearn.tasks.declarations import Suite
 
-PAGE = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
 (BLOCK,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
