@@ -3,11 +3,12 @@
     post-norm layer:  out = LN(s + delta(LN(s)))    the site is the layer's output LayerNorm; s is that norm's input
     pre-norm block:   out = y + delta(y)            the site is the block; y is its output
     linear map:       out = delta(x, W x + b)       the site is the map; LoRA adds to its output, IA3 rescales it
+    input of a map:   out = W delta(x, x) + b       the site is the identity before the map; PEFT's IA3 rescales there
 
 A linear map is named by its role (`Family.linears`), or by its path inside the base model with ``*`` for the layer's
-index: ``layers.*.self_attn.o_proj``. A delta is attached as the child module ``delta`` of its site, and a forward hook
-applies it. So `copy.deepcopy`, `state_dict`, DDP and FSDP see it like any other part of the backbone, and detaching
-leaves the backbone as it was.
+index: ``layers.*.self_attn.o_proj``; its input likewise, with ``:input`` behind. A delta is attached as the child
+module ``delta`` of its site (``input_delta`` at an input), and a forward hook applies it. So `copy.deepcopy`,
+`state_dict`, DDP and FSDP see it like any other part of the backbone, and detaching leaves the backbone as it was.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ Kind = Literal["post-norm", "pre-norm"]
 LAYER = "layer"
 """The site that every architecture has: a layer's output."""
 
+INPUT = ":input"
+"""Behind the name of a linear map: the site is its input."""
+
 Placement = Mapping[str, Sequence[nn.Module]]
-"""Site (``layer``, or the role or path of a linear map) to the deltas there, one per layer, first layer first."""
+"""Site (``layer``, or the role or path of a linear map or its input) to the deltas there, one per layer in order."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ FAMILIES: dict[str, Family] = {
 }
 """Model type (``config.model_type``) to its sites. Supporting another architecture is one more row and its test."""
 
-_HANDLE = "delta_hook"
+_CHILDREN = ("delta", "input_delta")
+"""Names of the module that a site holds: at its output, and at its input; with ``_hook`` behind, of its handle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +112,8 @@ class Shape:
     layers: int
     linears: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Role of a linear map to its numbers of inputs and outputs."""
+    paths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The same for every linear map that each layer has, by its path."""
 
     @classmethod
     def of(cls, backbone: PreTrainedModel) -> Shape:
@@ -118,14 +125,18 @@ class Shape:
             width=int(backbone.config.hidden_size),
             layers=int(backbone.config.num_hidden_layers),
             linears={role: _size(find_sites(backbone, role)[0]) for role in roles},
+            paths=_paths(backbone),
         )
 
-    def linear(self, role: str) -> tuple[int, int]:
-        """Numbers of inputs and outputs of a linear map.
+    def linear(self, site: str) -> tuple[int, int]:
+        """Numbers of inputs and outputs of a linear map, by its role or path.
 
         Raises:
             InputError: the architecture has no such map of its own.
         """
+        role = site.removesuffix(INPUT)
+        if role in self.paths:
+            return self.paths[role]
         if role not in self.linears:
             raise InputError(
                 f"{self.architecture} has no linear map {role!r} of its own; it has "
@@ -139,19 +150,20 @@ def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
 
     Args:
         backbone: of a model type in `FAMILIES`.
-        site: ``layer``, or the role or path of a linear map.
+        site: ``layer``, or the role or path of a linear map or of its input.
 
     Raises:
         InputError: the architecture is not in `FAMILIES` or has no such site, or the number of matches is not its
             number of layers.
     """
     family = _family(backbone)
-    if site != LAYER and site not in family.linears and "*" not in site:
+    role = site.removesuffix(INPUT)
+    if site != LAYER and role not in family.linears and "*" not in role:
         raise InputError(
             f"{type(backbone).__name__} ({backbone.config.model_type}) has no site {site!r}; it has "
             f"{', '.join((LAYER, *family.linears))}, and paths of linear maps with * for the layer's index"
         )
-    path = family.path if site == LAYER else family.linears.get(site, site)
+    path = family.path if site == LAYER else family.linears.get(role, role)
     pattern = re.compile(re.escape(path).replace(r"\*", r"(\d+)"))
     found = sorted(
         (int(match[1]), module)
@@ -164,7 +176,7 @@ def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
             f"but {len(found)} modules match {path!r}: "
             + (
                 "correct the path"
-                if path == site
+                if path == role
                 else "this version of transformers names them differently; correct the row in scalearn/sites.py"
             )
         )
@@ -188,28 +200,59 @@ def attach(backbone: PreTrainedModel, deltas: Placement) -> None:
         raise InputError(f"{type(backbone).__name__} carries deltas already: call scalearn.sites.detach on it first")
     for site, modules in places.items():
         for module, delta in zip(modules, deltas[site], strict=True):
-            module.add_module("delta", delta)
+            child = _child(site)
+            module.add_module(child, delta)
+            if child == "input_delta":
+                handle = module.register_forward_pre_hook(_through_input)
+            else:
+                handle = module.register_forward_hook(_hook(backbone, site))
             # The handle lives beside the delta, so that a deep copy of the backbone can detach its own hooks.
-            setattr(module, _HANDLE, (site, module.register_forward_hook(_hook(backbone, site))))
+            setattr(module, f"{child}_hook", (site, handle))
 
 
 def detach(backbone: PreTrainedModel) -> Placement:
     """Removes the deltas, restoring the backbone exactly, and returns them."""
     deltas = attached(backbone)
     for site in deltas:
+        child = _child(site)
         for module in find_sites(backbone, site):
-            getattr(module, _HANDLE)[1].remove()
-            delattr(module, _HANDLE)
-            del module.delta
+            getattr(module, f"{child}_hook")[1].remove()
+            delattr(module, f"{child}_hook")
+            delattr(module, child)
     return deltas
 
 
 def attached(backbone: PreTrainedModel) -> Placement:
     """The deltas that `backbone` carries; empty if there are none."""
-    used = dict.fromkeys(getattr(m, _HANDLE)[0] for m in backbone.base_model.modules() if hasattr(m, _HANDLE))
+    handles = [f"{child}_hook" for child in _CHILDREN]
+    modules = backbone.base_model.modules()
+    used = dict.fromkeys(getattr(m, handle)[0] for m in modules for handle in handles if hasattr(m, handle))
     order = [site for site in (LAYER, *_family(backbone).linears) if site in used]
     order += [site for site in used if site not in order]
-    return {site: [module.get_submodule("delta") for module in find_sites(backbone, site)] for site in order}
+    return {site: [module.get_submodule(_child(site)) for module in find_sites(backbone, site)] for site in order}
+
+
+def numbered(name: str) -> tuple[int, str] | None:
+    """A module's layer and its path with ``*`` for that index: ``h.3.mlp.c_fc`` is (3, ``h.*.mlp.c_fc``); None without.
+
+    The first number counts: what else is numbered, lies within a layer.
+    """
+    match = re.search(r"(?<=\.)\d+(?=\.)", name)
+    return match and (int(match[0]), f"{name[: match.start()]}*{name[match.end() :]}")
+
+
+def _paths(backbone: PreTrainedModel) -> dict[str, tuple[int, int]]:
+    """The linear maps that each layer has, by path, with their sizes."""
+    found: dict[str, list[nn.Module]] = {}
+    for name, module in backbone.base_model.named_modules():
+        if isinstance(module, nn.Linear | Conv1D) and (place := numbered(name)):
+            found.setdefault(place[1], []).append(module)
+    layers = backbone.config.num_hidden_layers
+    return {path: _size(modules[0]) for path, modules in found.items() if len(modules) == layers}
+
+
+def _child(site: str) -> str:
+    return "input_delta" if site.endswith(INPUT) else "delta"
 
 
 def _family(backbone: PreTrainedModel) -> Family:
@@ -240,6 +283,12 @@ def _through_linear(linear: nn.Module, args: tuple[Tensor, ...], output: Tensor)
     """delta(x, y), given the map's input x and output y."""
     changed: Tensor = linear.get_submodule("delta")(args[0], output)
     return changed
+
+
+def _through_input(linear: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The map's arguments with delta(x, x) for its input x."""
+    x = args[0]
+    return (linear.get_submodule("input_delta")(x, x), *args[1:])
 
 
 def _add_post_norm(norm: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
