@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scalearn.backbones import MINILM, MINILM_HUB_ID
 from scalearn.cards.private import last_part
+from scalearn.hub import PREFIX, is_repo_id
 from scalearn.tasks.catalogue import SUITES
 from scalearn.tasks.declarations import Suite
 
@@ -154,7 +154,7 @@ class CardFacts:
             return MINILM_HUB_ID
         if self.local:
             return None
-        return name if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, flags=re.ASCII) else _BARE_HUB_IDS.get(name)
+        return name if is_repo_id(name) else _BARE_HUB_IDS.get(name)
 
     @property
     def backbone_name(self) -> str:
@@ -171,6 +171,13 @@ def mapping(value: Any) -> Mapping[str, Any]:
 def copied(source: Mapping[str, Any]) -> bool:
     """Whether a source of a model lies in the model's folder."""
     return str(source.get("location", "")).startswith("sources/")
+
+
+def repository(source: Mapping[str, Any]) -> str | None:
+    """The repository on the Hub that a source of a model lies in; None if it lies elsewhere."""
+    place = str(source.get("location", ""))
+    repo_id = "/".join(place.removeprefix(PREFIX).partition("@")[0].split("/")[:2])
+    return repo_id if place.startswith(PREFIX) and is_repo_id(repo_id) else None
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
-"""What a card says of places: nothing of how the user's machine is laid out, for a folder may be shared."""
+"""What is said of places where others may read it: nothing of how the user's machine is laid out."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 _ROOTED = re.compile(r"/|~|\\|[A-Za-z]:[\\/]|[A-Za-z]+:/")
 _INNER = re.compile(r"""(?:^|[\s"'=:;,(\[{])(?:/|~|\\)|[A-Za-z]:[\\/]""")
@@ -35,6 +36,21 @@ def shown_command(command: object) -> str | None:
         return None
     shown = [re.sub(r"[^=,;]+", lambda piece: _cut(piece[0]), word) for word in words]
     return None if any(_INNER.search(word) for word in shown) else shlex.join(shown)
+
+
+def without_places(fact: Any) -> Any:
+    """A JSON value whose texts name no absolute path and none that climbs; a text that might still do is None."""
+    if isinstance(fact, dict):
+        return {key: without_places(value) for key, value in fact.items()}
+    if isinstance(fact, list | tuple):
+        return [without_places(value) for value in fact]
+    if isinstance(fact, str) and (_INNER.search(fact) or _ROOTED.match(fact) or _climbs(fact)):
+        return shown_command(fact)
+    return fact
+
+
+def _climbs(text: str) -> bool:
+    return bool(re.search(r"(?:^|[^.\w])\.\.(?:[/\\]|$)", text))
 
 
 def _cut(piece: str) -> str:

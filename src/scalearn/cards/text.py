@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalearn.cards.escape import block, code, markdown, one_line, table
-from scalearn.cards.facts import BUILTIN, CardFacts, TaskFacts, copied, mapping
+from scalearn.cards.facts import BUILTIN, CardFacts, TaskFacts, copied, mapping, repository
 from scalearn.cards.metadata import front_matter
 from scalearn.cards.private import shown_command, shown_place
 from scalearn.cards.use import use_as_source, use_of_model
@@ -22,7 +22,7 @@ _HASH = 12
 """Characters of a hash that are shown."""
 
 
-def model_card(description: Mapping[str, Any], *, size: int, local: bool, reference: str = "") -> str:
+def model_card(description: Mapping[str, Any], *, size: int, local: bool, reference: str = "", place: str = ".") -> str:
     """The card of a saved model.
 
     Args:
@@ -30,6 +30,7 @@ def model_card(description: Mapping[str, Any], *, size: int, local: bool, refere
         size: of its weights, in bytes.
         local: whether the backbone's name is a folder of this machine.
         reference: where the method was published.
+        place: what the folder is called where the card is read; by default it is the reader's own.
     """
     facts = CardFacts.read(description, size=size, local=local)
     title = f"{facts.method} on {_names(facts)}"
@@ -38,7 +39,7 @@ def model_card(description: Mapping[str, Any], *, size: int, local: bool, refere
             front_matter(facts, title=title, tags=[task.kind for task in facts.tasks]),
             f"# {markdown(title)}\n",
             _what_a_model_is(facts) + "\n",
-            *_section("Use", use_of_model(facts)),
+            *_section("Use", use_of_model(facts, place=place)),
             *_section("Task" if len(facts.tasks) == 1 else "Tasks", _tasks(facts)),
             *_section("Scores", _scores(facts)),
             *_section("Method", _method(facts, reference=reference)),
@@ -48,13 +49,14 @@ def model_card(description: Mapping[str, Any], *, size: int, local: bool, refere
     )
 
 
-def source_card(description: Mapping[str, Any], *, size: int, local: bool) -> str:
+def source_card(description: Mapping[str, Any], *, size: int, local: bool, place: str = ".") -> str:
     """The card of a source that stands alone.
 
     Args:
         description: the content of its `source.json`.
         size: of its tensors, in bytes.
         local: whether the backbone's name is a folder of this machine.
+        place: what the folder is called where the card is read; by default it is the reader's own.
     """
     facts = CardFacts.read(description, size=size, local=local)
     name = one_line(description.get("name", ""))
@@ -68,7 +70,7 @@ def source_card(description: Mapping[str, Any], *, size: int, local: bool) -> st
             front_matter(facts, title=f"source {name}", tags=["source", *(task.kind for task in facts.tasks)]),
             f"# Source {markdown(name)}\n",
             what + "\n",
-            *_section("Use", use_as_source(facts)),
+            *_section("Use", use_as_source(facts, place=place)),
             *_section("Task", _tasks(facts)),
             *_section(
                 "Scores", _scores(facts, with_head="It was measured with a head that is no part of the source. ")
@@ -79,14 +81,14 @@ def source_card(description: Mapping[str, Any], *, size: int, local: bool) -> st
     )
 
 
-def source_section(description: Mapping[str, Any], *, size: int, local: bool) -> str:
+def source_section(description: Mapping[str, Any], *, size: int, local: bool, place: str = ".") -> str:
     """What the card of a model says further where its folder holds a source too; arguments as for `source_card`."""
     facts = CardFacts.read(description, size=size, local=local)
     intro = (
         f"Its {markdown(facts.method)}, without the head, is also a source named "
         f"{markdown(description.get('name', ''))} ({_bytes(size)}), which transfer methods can combine with others:\n"
     )
-    return "\n".join(["", *_section("As a source", [intro, *use_as_source(facts)])])
+    return "\n".join(["", *_section("As a source", [intro, *use_as_source(facts, place=place)])])
 
 
 def _section(heading: str, paragraphs: list[str]) -> list[str]:
@@ -245,6 +247,8 @@ def _sources(facts: CardFacts) -> list[str]:
         where = code(shown_place(place))
         if place == BUILTIN:
             where = "ships with scalearn"
+        elif (on_hub := repository(source)) is not None:
+            where = f"[{markdown(on_hub)}](https://huggingface.co/{on_hub})"
         elif copied(source):
             where = f"copied in: {where}"
         rows.append((markdown(source.get("name", "")), where, code(str(source.get("sha256", ""))[:_HASH])))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import shlex
 
 from scalearn.cards.escape import block, code, literal, one_line
-from scalearn.cards.facts import BUILTIN, CardFacts, copied
+from scalearn.cards.facts import BUILTIN, CardFacts, copied, repository
 
 
-def use_of_model(facts: CardFacts) -> list[str]:
-    """Paragraphs: loading a model and predicting, in Python and on the command line; each snippet runs as it stands."""
+def use_of_model(facts: CardFacts, *, place: str) -> list[str]:
+    """Paragraphs: loading a model and predicting, in Python and on the command line; each snippet runs as it stands.
+
+    Args:
+        facts: of the model.
+        place: what its folder is called where that is done.
+    """
     model = "JointModel" if facts.joint else "TransferModel"
     elsewhere = "" if facts.hub_id is not None else f", backbone={literal(one_line(facts.backbone_name))}"
-    python = ["import scalearn as sl", "", f'model = sl.{model}.from_pretrained("."{elsewhere})']
+    python = ["import scalearn as sl", "", f"model = sl.{model}.from_pretrained({literal(place)}{elsewhere})"]
     shell = []
     for task in facts.tasks:
         row = [f"<{one_line(column)}>" for column in task.columns]
@@ -21,17 +26,19 @@ def use_of_model(facts: CardFacts) -> list[str]:
         options = [f"--task={task.name}"] if facts.joint else []
         if facts.hub_id is None:
             options.append(f"--backbone={one_line(facts.backbone_name)}")
-        shell.append(shlex.join(["scalearn", "predict", ".", *row, *options]))
+        shell.append(shlex.join(["scalearn", "predict", place, *row, *options]))
     python.append("print(answers[0].label, answers[0].probabilities)")
+    here = "In this folder, or with its path instead of the dot; " if place == "." else ""
     paragraphs = [
-        "In this folder, or with its path instead of the dot; `<...>` stands for a text of the row:\n",
+        f"{here}`<...>` stands for a text of the row:\n",
         block("python", python) + "\n",
         block("sh", shell) + "\n",
-        "`scalearn predict . --file rows.csv` answers a file; `scalearn evaluate` scores labelled rows.\n",
+        f"`scalearn predict {place} --file rows.csv` answers a file; `scalearn evaluate` scores labelled rows.\n",
     ]
     if facts.hub_id is None:
         paragraphs.append(f"The backbone was a local folder: give the place of {code(facts.backbone_name)} as above.\n")
-    if any(not copied(source) and source.get("location") != BUILTIN for source in facts.sources):
+    found = (copied(source) or source.get("location") == BUILTIN or repository(source) for source in facts.sources)
+    if not all(found):
         paragraphs.append(
             'Its sources are looked for where they were (below); elsewhere: `sources=sl.Shelf("shelf")`, or '
             "`--sources shelf`.\n"
@@ -43,19 +50,19 @@ def _many(row: list[str], which: str) -> str:
     return f"answers = model.predict([({', '.join(map(literal, row))})]{which})"
 
 
-def use_as_source(facts: CardFacts) -> list[str]:
-    """Paragraphs: learning a task of one's own over the source in the folder."""
+def use_as_source(facts: CardFacts, *, place: str) -> list[str]:
+    """Paragraphs: learning a task of one's own over the source in the folder; arguments as for `use_of_model`."""
     backbone = one_line(facts.backbone_name)
-    name = literal(backbone)
+    made = f'{literal(backbone)}, task=task, method="scalearn", sources=sl.Shelf({literal(place)})'
     python = [
         "import scalearn as sl",
         "",
         'task = sl.Task.from_files("train.csv", text="text", label="label")',
-        f'model = sl.TransferModel.from_backbone({name}, task=task, method="scalearn", sources=sl.Shelf("."))',
+        f"model = sl.TransferModel.from_backbone({made})",
         'sl.train(model, "runs/mine")',
     ]
     options = [] if backbone == "minilm" else [f"--backbone={backbone}"]
-    shell = "scalearn transfer --train-file train.csv --text text --label label --sources . --out runs/mine"
+    shell = f"scalearn transfer --train-file train.csv --text text --label label --sources {place} --out runs/mine"
     return [
         "With a file of your own rows:\n",
         block("python", python) + "\n",
