@@ -1,5 +1,8 @@
 """The Pfeiffer bottleneck against its equation."""
 
+import math
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -7,17 +10,26 @@ from torch import nn
 from scalearn.deltas import Activation, Bottleneck
 from scalearn.deltas.bottleneck import activate
 
+EQUATIONS = {
+    "relu": lambda x: x.clamp(min=0),
+    "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)),
+    "gelu_new": lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "silu": lambda x: x / (1 + torch.exp(-x)),
+    "tanh": lambda x: 1 - 2 / (torch.exp(2 * x) + 1),
+    "leaky_relu": lambda x: torch.where(x > 0, x, 0.01 * x),
+}
 
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+
+@pytest.mark.parametrize("activation", get_args(Activation))
 def test_equation(activation: Activation, perturbed, assert_same_function) -> None:
     delta = perturbed(Bottleneck(width=6, bottleneck=3, activation=activation))
     z = torch.randn(2, 4, 6, requires_grad=True)
     hidden = z @ delta.down.weight.T + delta.down.bias
-    hidden = hidden.clamp(min=0) if activation == "relu" else hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
+    hidden = EQUATIONS[activation](hidden)
     assert_same_function(delta(z), hidden @ delta.up.weight.T + delta.up.bias, [z, *delta.parameters()])
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("activation", get_args(Activation))
 def test_zero_stays_zero(activation: Activation) -> None:
     """What padding narrow sources with zeros relies on."""
     assert activate(torch.zeros(3), activation).tolist() == [0, 0, 0]

@@ -1,13 +1,14 @@
 """The Pfeiffer bottleneck adapter.
 
-    delta(z) = U f(D z + d) + u        f = relu; gelu where a Compacter++ was written out as one
+    delta(z) = U f(D z + d) + u        f = relu; gelu where a Compacter++ was written out as one; others as imported
 
 Source: Pfeiffer et al., AdapterFusion (EACL 2021), section 3.1; Frohmann et al., ScaLearn (ACL Findings 2024).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,7 +17,17 @@ from torch.nn import functional as F
 
 from scalearn.errors import InputError
 
-Activation = Literal["relu", "gelu"]
+Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh", "leaky_relu"]
+"""f; ``gelu_new`` is the tanh approximation of gelu, ``leaky_relu`` has slope 0.01 below zero."""
+
+_FUNCTIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "leaky_relu": F.leaky_relu,
+}
 
 
 class Bottleneck(nn.Module):
@@ -45,7 +56,7 @@ class Bottleneck(nn.Module):
 
 def activate(hidden: Tensor, activation: Activation) -> Tensor:
     """f, elementwise; f(0) = 0 for each, so that zero padding stays zero."""
-    return F.gelu(hidden) if activation == "gelu" else torch.relu(hidden)
+    return _FUNCTIONS[activation](hidden)
 
 
 class StackedSources(nn.Module):

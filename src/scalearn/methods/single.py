@@ -48,7 +48,7 @@ class Adapter(Method):
     bottleneck: int | None = Field(None, gt=0)
     """r itself, where it is not d / reduction_factor; a folded model has T * r."""
     activation: Activation = "relu"
-    """``gelu`` in a model folded over Compacter++ sources."""
+    """``gelu`` in a model folded over Compacter++ sources; over imported ones, theirs."""
 
     @property
     def name(self) -> str:
