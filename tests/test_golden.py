@@ -125,7 +125,7 @@ def test_a_bias_that_is_not_scaled_fails(monkeypatch: pytest.MonkeyPatch) -> Non
     def unscaled(self: ScaledSources, omega: Tensor) -> tuple[Tensor, Tensor]:
         return (self.up_weight * omega.unsqueeze(1)).flatten(0, 1).T, self.up_bias.sum(dim=0)
 
-    monkeypatch.setattr(ScaledSources, "_scaled_up", unscaled)
+    monkeypatch.setattr(ScaledSources, "scaled_up", unscaled)
     with pytest.raises(AssertionError):
         assert_equals_published("scalearn_2_avg_d03", ScaLearn())
 

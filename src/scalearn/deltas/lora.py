@@ -103,18 +103,22 @@ class ScaledLoras(nn.Module):
         self.register_buffer("up_weight", torch.stack(ups), persistent=False)
         self.omega = omega
 
-    def _scaled_up(self, omega: Tensor) -> Tensor:
+    def scaled_up(self, omega: Tensor) -> Tensor:
         """The weight (outputs, T * r) of the up projection under `omega`."""
         return (self.up_weight * omega.unsqueeze(1)).flatten(0, 1).T
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """Maps (..., inputs) to the hidden states of all sources, (..., T * r)."""
+        return F.linear(x, self.down_weight)
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The new output (..., outputs), given the map's input x (..., inputs) and output y."""
-        return y + F.linear(F.linear(x, self.down_weight), self._scaled_up(self.omega()))
+        return y + F.linear(self.hidden(x), self.scaled_up(self.omega()))
 
     @torch.no_grad()
     def fold(self) -> Lora:
         """One ordinary update of rank T * r that equals this delta in evaluation mode."""
-        up = self._scaled_up(acting(self.omega))
+        up = self.scaled_up(acting(self.omega))
         rank = up.shape[1]
         folded = Lora(inputs=self.down_weight.shape[1], outputs=up.shape[0], rank=rank, alpha=float(rank)).to(up)
         folded.down.weight.copy_(self.down_weight)

@@ -101,7 +101,7 @@ class ScaledSources(StackedSources):
         super().__init__(sources)
         self.omega = omega
 
-    def _scaled_up(self, omega: Tensor) -> tuple[Tensor, Tensor]:
+    def scaled_up(self, omega: Tensor) -> tuple[Tensor, Tensor]:
         """The weight (d, T * r) and bias (d,) of the up projection under `omega`, (T, d) or (T, 1)."""
         weight = self.up_weight * omega.unsqueeze(1)
         bias = (self.up_bias * omega).sum(dim=0)
@@ -109,13 +109,13 @@ class ScaledSources(StackedSources):
 
     def forward(self, z: Tensor) -> Tensor:
         """Maps (..., d) to (..., d)."""
-        weight, bias = self._scaled_up(self.omega())
+        weight, bias = self.scaled_up(self.omega())
         return F.linear(self.hidden(z), weight, bias)
 
     @torch.no_grad()
     def fold(self) -> Bottleneck:
         """One ordinary bottleneck of width T * r that equals this delta in evaluation mode."""
-        weight, bias = self._scaled_up(acting(self.omega))
+        weight, bias = self.scaled_up(acting(self.omega))
         folded = Bottleneck(width=weight.shape[0], bottleneck=weight.shape[1], activation=self.activation).to(weight)
         folded.down.weight.copy_(self.down_weight)
         folded.down.bias.copy_(self.down_bias)
