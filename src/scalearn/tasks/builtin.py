@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
-from scalearn.tasks.files import check_texts
+from scalearn.tasks.inputs import check_texts
 from scalearn.tasks.labels import class_indices, read_labels
 from scalearn.tasks.splits import make_split
 from scalearn.tasks.tables import read_table

@@ -1,18 +1,20 @@
 """The user's own files as the splits of a task.
 
-From `tables` come the cells of one file; here they are checked to be what a task needs (one or two columns of text that
-is not empty, and a column of labels that means the same in every file) and become splits.
+From `tables` come the cells of one file; here they are checked to be what a task needs (the columns that a model reads,
+see `inputs`, and a column of labels that means the same in every file) and become splits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalearn.errors import InputError
 from scalearn.kinds import KINDS, Kind
 from scalearn.tasks.draws import split_rows
+from scalearn.tasks.inputs import Inputs
 from scalearn.tasks.labels import (
     check_varied,
     choice_indices,
@@ -23,7 +25,7 @@ from scalearn.tasks.labels import (
     read_labels,
 )
 from scalearn.tasks.multilabel import holds_lists, label_names, multi_hot, read_label_lists
-from scalearn.tasks.splits import TEXTS, make_split
+from scalearn.tasks.splits import make_split
 from scalearn.tasks.tables import Table, read_table
 
 if TYPE_CHECKING:
@@ -44,20 +46,30 @@ def read_texts(path: str | Path, *, text: str | Sequence[str]) -> list[tuple[str
         InputError: anything in the file or in `text` that `Task.from_files` would refuse as well.
     """
     columns = (text,) if isinstance(text, str) else tuple(text)
-    columns = (*text_columns(columns[:2]), *columns[2:])
-    table = read_table(path, columns)
-    return list(zip(*(check_texts(table, column) for column in columns), strict=True))
+    return read_rows(path, replace(Inputs.checked(text=columns[:2]), choices=columns[2:]))
+
+
+def read_rows(path: str | Path, inputs: Inputs) -> list[Any]:
+    """What a model reads of a file without labels, or whose labels do not matter; see `Inputs.rows`.
+
+    Args:
+        path: a CSV, TSV, JSONL or Parquet file.
+        inputs: the columns.
+
+    Raises:
+        InputError: as `Task.from_files`; images are not opened yet.
+    """
+    return inputs.rows(read_table(path, inputs.columns))
 
 
 def read_splits(
     train: str | Path,
     *,
-    text: Sequence[str],
+    inputs: Inputs,
     label: str,
     dev: str | Path | None,
     test: str | Path | None,
     kind: Kind | None,
-    choices: tuple[str, ...],
     separator: str,
     dev_fraction: float,
     split_seed: int,
@@ -73,17 +85,15 @@ def read_splits(
     if kind is not None and kind not in KINDS:
         raise InputError(f"kind={kind!r} is not known; valid are {', '.join(KINDS)}")
     paths = {name: path for name, path in (("train", train), ("dev", dev), ("test", test)) if path is not None}
-    if choices and kind not in (None, "multiple-choice"):
+    if inputs.choices and kind not in (None, "multiple-choice"):
         raise InputError(f"kind={kind!r} does not go with choices; leave one of them out")
-    if kind == "multiple-choice" and not choices:
+    if kind == "multiple-choice" and not inputs.choices:
         raise InputError("kind='multiple-choice' needs the columns of the choices; give choices=(...), --choices a,b")
-    tables = {name: read_table(path, (*text, *choices, label)) for name, path in paths.items()}
+    tables = {name: read_table(path, (*inputs.columns, label)) for name, path in paths.items()}
     train_table = tables["train"]
-    for table in tables.values():
-        for column in (*text, *choices):
-            check_texts(table, column)
-    if choices:
-        kind, names = "multiple-choice", choices
+    read = {name: inputs.read(table) for name, table in tables.items()}
+    if inputs.choices:
+        kind, names = "multiple-choice", inputs.choices
     elif kind == "multi-label" or (kind is None and holds_lists(train_table, label)):
         kind, names = "multi-label", label_names(read_label_lists(train_table, label, separator=separator))
         if not names:
@@ -94,7 +104,12 @@ def read_splits(
         kind = kind or infer_kind(cells, table=train_table, column=label)
         names = class_names(cells) if kind == "classification" else ()
     splits = {
-        name: _split(table, text=text, label=label, names=names, kind=kind, choices=choices, separator=separator)
+        name: make_split(
+            values=_values(table, label=label, names=names, kind=kind, separator=separator),
+            labels=names,
+            kind=kind,
+            **read[name],
+        )
         for name, table in tables.items()
     }
     if dev is None:
@@ -103,116 +118,37 @@ def read_splits(
     return kind, names, splits
 
 
-def _split(
-    table: Table,
-    *,
-    text: Sequence[str],
-    label: str,
-    names: tuple[str, ...],
-    kind: Kind,
-    choices: Sequence[str],
-    separator: str,
-) -> Dataset:
-    """The rows of a file as a split, checked."""
-    values: Sequence[Any]
+def _values(table: Table, *, label: str, names: tuple[str, ...], kind: Kind, separator: str) -> Sequence[Any]:
+    """The labels of a file as a split has them, checked."""
     if kind == "multi-label":
         lists = read_label_lists(table, label, separator=separator)
-        values = multi_hot(lists, names, table=table, column=label)
-    elif kind == "multiple-choice":
-        values = choice_indices(read_labels(table, label), names, table=table, column=label)
-    elif kind == "classification":
-        values = class_indices(read_labels(table, label), names, table=table, column=label)
-    else:
-        values = finite_numbers(read_labels(table, label), table=table, column=label)
-    columns = [check_texts(table, column) for column in choices]
-    return make_split(
-        [check_texts(table, column) for column in text],
-        values,
-        labels=names,
-        kind=kind,
-        choices=list(zip(*columns, strict=True)) if columns else None,
-    )
+        return multi_hot(lists, names, table=table, column=label)
+    if kind == "multiple-choice":
+        return choice_indices(read_labels(table, label), names, table=table, column=label)
+    if kind == "classification":
+        return class_indices(read_labels(table, label), names, table=table, column=label)
+    return finite_numbers(read_labels(table, label), table=table, column=label)
 
 
 def read_labelled(
-    path: str | Path,
-    *,
-    text: Sequence[str],
-    label: str,
-    names: tuple[str, ...],
-    kind: Kind,
-    choices: Sequence[str],
-    separator: str = ";",
+    path: str | Path, *, inputs: Inputs, label: str, names: tuple[str, ...], kind: Kind, separator: str = ";"
 ) -> Dataset:
     """Reads labelled rows of a task that is known already.
 
     Args:
         path: a CSV, TSV, JSONL or Parquet file.
-        text: the columns of text.
+        inputs: the columns that a model reads.
         label: the label column.
         names: those of classes or choices; none for regression.
         kind: of the task.
-        choices: the columns of the choices, for multiple choice.
         separator: what stands between the labels of a row of a multi-label CSV or TSV file.
 
     Raises:
         InputError: as `Task.from_files`, or a label is not among the names.
     """
-    table = read_table(path, (*text, *choices, label))
-    return _split(table, text=text, label=label, names=names, kind=kind, choices=choices, separator=separator)
-
-
-def text_columns(
-    text: str | Sequence[str], *, label: str | None = None, choices: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """`text` as one or two column names.
-
-    Raises:
-        InputError: they are none or more than two, or two columns are the same (the label's and choices' included).
-    """
-    columns = (text,) if isinstance(text, str) else tuple(text)
-    if not 1 <= len(columns) <= len(TEXTS):
-        raise InputError(
-            f"text names {len(columns)} columns ({', '.join(map(repr, columns)) or 'none'}); name one, or two for pairs"
-        )
-    if len(set(columns)) < len(columns):
-        raise InputError(f"text names the column {columns[0]!r} twice; name two different columns, or one")
-    if choices and (len(columns) > 1 or len(choices) < 2):
-        raise InputError(
-            f"multiple choice pairs one text with two choices or more; text names {len(columns)} columns, choices "
-            f"{len(choices)}"
-        )
-    if len({*columns, *choices}) < len(columns) + len(choices) or label in choices:
-        raise InputError(f"choices names {', '.join(choices)}; name columns that are neither text nor label, each once")
-    if label in columns:
-        raise InputError(f"the column {label!r} is named as text and as label; name two different columns")
-    return columns
-
-
-def check_texts(table: Table, column: str) -> list[str]:
-    """The cells of a column as texts.
-
-    Raises:
-        InputError: one is not a string, is empty or blank, or holds half of a surrogate pair.
-    """
-    texts = []
-    for row, cell in enumerate(table.cells[column]):
-        if not isinstance(cell, str):
-            found = "missing" if cell is None else f"of type {type(cell).__name__}, not a string"
-            raise InputError(
-                f"{table.place(row)}: the text in column {column!r} is {found}; write a string or drop the row"
-            )
-        if not cell.strip():
-            raise InputError(f"{table.place(row)}: the text in column {column!r} is empty; fill it in or drop the row")
-        try:
-            cell.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"{table.place(row)}: the text in column {column!r} has half of a surrogate pair at character "
-                f"{error.start}, which is no character; write the character itself"
-            ) from error
-        texts.append(cell)
-    return texts
+    table = read_table(path, (*inputs.columns, label))
+    values = _values(table, label=label, names=names, kind=kind, separator=separator)
+    return make_split(values=values, labels=names, kind=kind, **inputs.read(table))
 
 
 def _split_train(

@@ -27,7 +27,8 @@ def contradictions(task: Task) -> list[str]:
     chooses = task.kind == "multiple-choice"
     checks = {
         f"kind {task.kind!r} is not one of {', '.join(KINDS)}": task.kind in KINDS,
-        f"text names {len(task.text)} columns, not one or two": 1 <= len(task.text) <= len(TEXTS),
+        f"text names {len(task.text)} columns, not one or two": 1 <= len(task.text) <= len(TEXTS) or task.image,
+        f"image {task.image!r} stands beside text: name one of them": not (task.image and task.text),
         "classification needs two labels or more": task.kind != "classification" or len(task.labels) > 1,
         "multi-label needs at least one label": task.kind != "multi-label" or bool(task.labels),
         "multiple choice needs two choices or more, named by labels, and one text": not chooses

@@ -1,16 +1,17 @@
-"""A split of a task: a `datasets.Dataset` of texts and labels.
+"""A split of a task: a `datasets.Dataset` of texts, or images, and labels.
 
-Columns: ``text_a``, ``text_b`` (pairs only), ``choices`` (multiple choice only: C texts a row) and ``label`` (a class
-index, a float, the index of the right choice, or for multi-label a list of 0 and 1 in the order of the labels). Where
-several rows are one question, also ``question`` (its number), and where one of them is picked as its answer, ``worth``
-(F1 and exact match of this row as the answer).
+Columns: ``text_a``, ``text_b`` (pairs only), ``choices`` (multiple choice only: C texts a row), or ``image`` in their
+place (a path, or the bytes of a file), and ``label`` (a class index, a float, the index of the right choice, or for
+multi-label a list of 0 and 1 in the order of the labels). Where several rows are one question, also ``question`` (its
+number), and where one of them is picked as its answer, ``worth`` (F1 and exact match of this row as the answer).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from scalearn.images import IMAGE
 from scalearn.kinds import Kind
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ WORTH = "worth"
 
 
 def column_names(*, texts: int, kind: Kind, unit: Unit = "row") -> list[str]:
-    """The columns of a split with so many texts."""
+    """The columns of a split with so many texts; without any, of images."""
     grouped = {"row": [], "question": [QUESTION], "pick": [QUESTION, WORTH]}[unit]
-    return [*TEXTS[:texts], *([CHOICES] if kind == "multiple-choice" else []), *grouped, LABEL]
+    inputs = TEXTS[:texts] if texts else (IMAGE,)
+    return [*inputs, *([CHOICES] if kind == "multiple-choice" else []), *grouped, LABEL]
 
 
 def make_split(
@@ -42,22 +44,26 @@ def make_split(
     choices: Sequence[Sequence[str]] | None = None,
     questions: Sequence[int] | None = None,
     worths: Sequence[Sequence[float]] | None = None,
+    images: Sequence[Mapping[str, Any]] | None = None,
 ) -> Dataset:
     """Puts columns together, in memory.
 
     Args:
-        texts: one or two columns of N texts.
+        texts: one or two columns of N texts; none beside images.
         values: N class indices or indices of the right choice; N floats; or N lists of 0 and 1.
         labels: the class names, or names of the choices; none for regression.
         kind: of the task; by default classification where there are labels, else regression.
         choices: N lists of C texts, for multiple choice.
         questions: N numbers, where several rows are one question.
         worths: N pairs, where one row of a question is picked as its answer.
+        images: N of ``{"path": ..., "bytes": ...}``, one of which is None.
     """
-    from datasets import ClassLabel, Dataset, Features, List, Value
+    from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
     columns: dict[str, Any] = dict(zip(TEXTS, texts, strict=False))
     features: dict[str, Any] = {name: Value("string") for name in columns}
+    if images is not None:
+        columns[IMAGE], features[IMAGE] = list(images), Image(decode=False)
     if choices is not None:
         columns[CHOICES], features[CHOICES] = [list(row) for row in choices], List(Value("string"))
     if questions is not None:

@@ -1,4 +1,4 @@
-"""What is learned: texts, labels, how success is measured, and the data."""
+"""What is learned: texts or images, labels, how success is measured, and the data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scalearn.errors import InputError, faults
+from scalearn.errors import InputError
+from scalearn.images import IMAGE, digests, undecoded
 from scalearn.kinds import Kind, Truncation
+from scalearn.tasks.description import fields_of
 from scalearn.tasks.draws import draw_questions, draw_rows
-from scalearn.tasks.files import read_labelled, read_splits, text_columns
+from scalearn.tasks.files import read_labelled, read_rows, read_splits
+from scalearn.tasks.inputs import Inputs
 from scalearn.tasks.metrics import COMBINED
 from scalearn.tasks.rules import contradictions
 from scalearn.tasks.scoring import (
@@ -55,7 +57,7 @@ _BATCH = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task of one or two texts and one label a row; or of several labels, or of choices to pair with the text.
+    """A task of one or two texts or an image, and one label a row; or several, or choices to pair with the text.
 
     Two tasks are equal if their descriptions are; `fingerprint` tells apart the data as well.
 
@@ -67,8 +69,10 @@ class Task:
     """What the task is called in tables and folders."""
     kind: Kind
     """What a label is: see `scalearn.kinds`."""
-    text: tuple[str, ...]
-    """The one or two text columns as the user's data names them."""
+    text: tuple[str, ...] = ()
+    """The one or two text columns as the user's data names them; none of images."""
+    image: str | None = None
+    """The column of images as the user's data names it; none of texts."""
     label: str
     """The label column as the user's data names it."""
     labels: tuple[str, ...] = ()
@@ -119,7 +123,9 @@ class Task:
         cls,
         train: str | Path,
         *,
-        text: str | Sequence[str],
+        text: str | Sequence[str] = (),
+        image: str | None = None,
+        image_folder: str | Path | None = None,
         label: str,
         dev: str | Path | None = None,
         test: str | Path | None = None,
@@ -136,6 +142,9 @@ class Task:
         Args:
             train: the training file.
             text: the column of text, or the two columns of a pair.
+            image: instead of text, the column of images: paths, or in a Parquet file the images themselves. Every image
+                is opened once, so that a damaged one is found now.
+            image_folder: that the paths of images start at, and lie in; that of each file by default.
             label: the column of labels.
             dev: the development file; without it, `dev_fraction` of `train` is set aside.
             test: the test file, if there is one.
@@ -153,15 +162,14 @@ class Task:
         Raises:
             InputError: a file, a row or an argument cannot be used; the message names which, and the way out.
         """
-        columns = text_columns(text, label=label, choices=choices)
+        inputs = Inputs.checked(text=text, label=label, choices=choices, image=image, folder=image_folder)
         kind, labels, splits = read_splits(
             train,
-            text=columns,
+            inputs=inputs,
             label=label,
             dev=dev,
             test=test,
             kind=kind,
-            choices=tuple(choices),
             separator=separator,
             dev_fraction=dev_fraction,
             split_seed=split_seed,
@@ -169,10 +177,11 @@ class Task:
         return cls(
             name=name if name is not None else Path(train).stem,
             kind=kind,
-            text=columns,
+            text=inputs.text,
+            image=image,
             label=label,
             labels=labels,
-            choices=tuple(choices),
+            choices=inputs.choices,
             metrics=_USER_METRICS[kind],
             main_metric=_USER_MAIN[kind],
             max_length=max_length,
@@ -185,6 +194,7 @@ class Task:
             "name": self.name,
             "kind": self.kind,
             "text": list(self.text),
+            **({"image": self.image} if self.image else {}),
             "label": self.label,
             "labels": list(self.labels),
             **({"choices": list(self.choices)} if self.choices else {}),
@@ -203,11 +213,7 @@ class Task:
         Raises:
             InputError: a key is missing, unknown or of the wrong type, or the fields contradict one another.
         """
-        try:
-            fields = _Description.model_validate(dict(description))
-        except ValidationError as error:
-            raise InputError(f"not the description of a task: {faults(error)}") from error
-        return cls(**dict(fields))
+        return cls(**fields_of(description))
 
     def score(self, labels: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
         """All metrics of single rows, and "combined_score" if that is the main one.
@@ -323,13 +329,46 @@ class Task:
         """The class, or right choice, of each row of a split; None if the task has neither."""
         return list(rows[LABEL][:]) if self.kind in ("classification", "multiple-choice") else None
 
-    def with_file(self, path: str | Path, *, split: str = "test", separator: str = ";") -> Task:
+    def inputs(self, *, image_folder: str | Path | None = None) -> Inputs:
+        """The columns that a model reads, to find them in a file.
+
+        Args:
+            image_folder: that the paths of images start at, and lie in; that of the file by default.
+
+        Raises:
+            InputError: there is a folder, but no images.
+        """
+        return Inputs.checked(
+            text=self.text, choices=self.choices, label=self.label, image=self.image, folder=image_folder
+        )
+
+    def read_rows(self, path: str | Path, *, image_folder: str | Path | None = None) -> list[Any]:
+        """The rows of a file without labels, as `TransferModel.predict` takes them.
+
+        Args:
+            path: a CSV, TSV, JSONL or Parquet file with the columns of training.
+            image_folder: see `inputs`.
+
+        Raises:
+            InputError: the file cannot be used; images are not opened yet.
+        """
+        return read_rows(path, self.inputs(image_folder=image_folder))
+
+    def with_file(
+        self,
+        path: str | Path,
+        *,
+        split: str = "test",
+        separator: str = ";",
+        image_folder: str | Path | None = None,
+    ) -> Task:
         """The same task with labelled rows from a file as one of its splits; the columns are those of training.
 
         Args:
             path: a CSV, TSV, JSONL or Parquet file.
             split: what to call the rows.
             separator: what stands between the labels of a row of a multi-label CSV or TSV file.
+            image_folder: see `inputs`.
 
         Raises:
             InputError: the file cannot be used, has a label that this task does not know, or rows of this task make up
@@ -339,38 +378,22 @@ class Task:
             raise InputError(f"task {self.name!r} scores questions of several rows: give its data with --data DIR")
         rows = read_labelled(
             path,
-            text=self.text,
+            inputs=self.inputs(image_folder=image_folder),
             label=self.label,
             names=self.labels,
             kind=self.kind,
-            choices=self.choices,
             separator=separator,
         )
         return replace(self, splits={**self.splits, split: rows})
 
     def fingerprint(self) -> str:
-        """SHA-256 of the description and of every row of every split, in hexadecimal."""
+        """SHA-256 of the description and of every row of every split, in hexadecimal; of images the content counts."""
         digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
         for name in sorted(self.splits):
-            split = self.splits[name]
+            split = self.splits[name] if self.image is None else undecoded(self.splits[name])
             digest.update(json.dumps([name, len(split)]).encode())
             for batch in split.iter(batch_size=_BATCH):
+                if self.image is not None:
+                    batch = {**batch, IMAGE: digests(batch[IMAGE])}
                 digest.update(json.dumps(batch, sort_keys=True).encode())
         return digest.hexdigest()
-
-
-class _Description(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    kind: Kind
-    text: tuple[str, ...]
-    label: str
-    labels: tuple[str, ...]
-    choices: tuple[str, ...] = ()
-    unit: Unit = "row"
-    metrics: tuple[str, ...]
-    main_metric: str
-    max_length: int
-    truncation: Truncation = "longest_first"
-    version: int = 1
