@@ -1,0 +1,90 @@
+"""What pages of docs/ count: parameters and rates of methods, costs of recipes. Run it to write them anew.
+
+    .venv/bin/python docs/hooks/counted.py
+
+A page marks a place by ``<!-- counted: NAME ARGUMENT -->``, up to ``<!-- end -->``. tests/docs/test_counted.py fails where
+a page is stale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+from scalearn.atomic import write_text
+from scalearn.cli.registry import described, rates
+from scalearn.experiments.counting import count_all
+from scalearn.experiments.expansion import plan_of
+from scalearn.experiments.recipe_comment import head_of
+from scalearn.experiments.recipe_file import read_recipe
+from scalearn.methods import REGISTRY
+
+DOCS = Path(__file__).parents[1]
+RECIPES = DOCS.parent / "recipes"
+BACKBONES = ("minilm", "roberta-base")
+SOURCES = 8
+MARK = re.compile(r"(<!-- counted: (\w+) (\S+) -->\n).*?(^ *<!-- end -->)", re.M | re.S)
+
+
+def written(text: str) -> str:
+    """A page with everything that it counts counted anew."""
+    return MARK.sub(lambda mark: f"{mark[1]}{PARTS[mark[2]](mark[3])}{mark[4]}", text)
+
+
+def method(name: str) -> str:
+    """A method's cost, rates and source, in a line each."""
+    entry = REGISTRY[name]
+    counted = [(backbone, _counts(backbone)[name]) for backbone in BACKBONES]
+    what = {"transfer": f", {SOURCES} sources", "joint": f", {SOURCES} tasks"}.get(entry.method.stage, "")
+    trained = " and ".join(f"{_trained(counts)} on {backbone}" for backbone, counts in counted)
+    published, default = (rates(recipe, counted[0][1]) for recipe in (entry.published, entry.default))
+    return (
+        f"- trained parameters: {trained}{what}; heads not counted\n"
+        f"- learning rate: {default}; under `--protocol published` {published}\n"
+        f"- published: {entry.method.reference or 'the plain baseline'}\n"
+    )
+
+
+def methods(stage: str) -> str:
+    """A table of a stage's methods."""
+    page = f"methods-{stage}.md"
+    lines = ["| method | what it is | trained on minilm | on roberta-base |", "|---|---|---:|---:|"]
+    for name, entry in REGISTRY.items():
+        if entry.method.stage == stage:
+            cells = [_trained(_counts(backbone)[name]) for backbone in BACKBONES]
+            lines.append(f"| [{name}]({page}#{name.replace('+', 'p')}) | {described(entry.method)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def recipe(name: str) -> str:
+    """What a recipe and its small twin expand to and cost, from the first lines of their files."""
+    paths = [path for path in (RECIPES / f"{name}.yaml", RECIPES / f"{name}-mini.yaml") if path.exists()]
+    lines = []
+    for path in paths:
+        command, runs, cost = (line.removeprefix("# ") for line in head_of(plan_of(read_recipe(path)), path).splitlines())
+        lines.append(f"- [`{command}`](../recipes/{path.name}): {runs}; {cost.partition(' (')[0]}\n")
+    return "".join(lines)
+
+
+PARTS: Mapping[str, Callable[[str], str]] = {"method": method, "methods": methods, "recipe": recipe}
+
+
+@cache
+def _counts(backbone: str) -> Mapping[str, dict[str, int] | None]:
+    return count_all(backbone=backbone, sources=SOURCES)
+
+
+def _trained(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return "does not fit"
+    return f"{counts['method']:,}" + (f" + {counts['masks']:,} mask scores" if counts["masks"] else "")
+
+
+if __name__ == "__main__":
+    for page in DOCS.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if (now := written(text)) != text:
+            write_text(page, now)
+            print(f"written anew: {page.name}")
