@@ -11,7 +11,7 @@ import warnings
 import typer
 from rich.console import Console
 
-from scalearn.cli import grid, joint, learn, plan, probe, registry, runs, show, similarity, tasks, use
+from scalearn.cli import exchange, grid, joint, learn, plan, probe, registry, runs, show, similarity, tasks, use
 from scalearn.errors import InputError
 
 _SPINS = "2000"
@@ -45,8 +45,10 @@ for command in (
     tasks.tasks,
     registry.methods,
     registry.params,
+    exchange.export,
 ):
     app.command()(command)
+app.command("import")(exchange.import_adapters)
 app.add_typer(tasks.data, name="data")
 
 
