@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import gc
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,12 @@ from scalearn.errors import InputError
 if TYPE_CHECKING:
     from scalearn.joint import JointModel
     from scalearn.model import TransferModel
+    from scalearn.precision import Precision
+    from scalearn.prediction import Prediction
     from scalearn.tasks import Task
+
+    Answer = Callable[[Sequence[tuple[str, ...]]], list[Prediction]]
+    """From rows of texts to their answers."""
 
 
 JointTask = Annotated[
@@ -76,6 +82,7 @@ def predict(
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
     precision: o.PrecisionName = "auto",
+    onnx: Annotated[bool, typer.Option("--onnx", help="MODEL is a folder of `scalearn export --format onnx`.")] = False,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Answer rows of text: a label and a probability per class, as CSV.
@@ -83,24 +90,23 @@ def predict(
     Examples: `scalearn predict runs/reviews "Never again."`,
     `scalearn predict runs/reviews --file new.csv --out answers.csv`
     """
-    with _uncollected():
-        from scalearn.joint import JointModel
-        from scalearn.tasks import read_texts
-
     if bool(texts) == (file is not None):
         raise InputError("give either one row of text or --file with rows, not both")
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
         if out.is_dir():
             raise InputError(f"{out} is a folder: give the name of a CSV file")
-    loaded = _load(model, task, sources, backbone)
-    own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
-    columns = (*own.text, *own.choices)
-    rows = [tuple(texts)] if texts else read_texts(file or Path(), text=columns)
-    if isinstance(loaded, JointModel):
-        answers = loaded.predict(rows, task=own.name, precision=precision)
+    if onnx:
+        options = {"--task": task, "--sources": sources, "--backbone": backbone}
+        beside = [name for name, value in options.items() if value is not None]
+        beside += ["--precision"] if precision != "auto" else []
+        own, answer = _load_onnx(model, beside)
     else:
-        answers = loaded.predict(rows, precision=precision)
+        own, answer = _load_answers(model, task, sources, backbone, precision)
+    from scalearn.tasks import read_texts
+
+    columns = (*own.text, *own.choices)
+    answers = answer([tuple(texts)] if texts else read_texts(file or Path(), text=columns))
     header = ["label", *own.labels]
     table = [
         [
@@ -143,6 +149,34 @@ def fold(
     folded.save_pretrained(out, overwrite=overwrite)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{folded.method.name} {dict(folded.method.model_dump())} saved in {out} ({size / 2**20:.1f} MB)")
+
+
+def _load_onnx(model: Path, beside: Sequence[str]) -> tuple[Task, Answer]:
+    """The task of an exported model, and what answers its rows; `beside` are options that say nothing to it."""
+    from scalearn.interop.onnx_predictor import OnnxPredictor
+
+    if beside:
+        raise InputError(f"{', '.join(beside)} says nothing to an exported model: leave it out beside --onnx")
+    predictor = OnnxPredictor.load(model)
+    return predictor.task, predictor.predict
+
+
+def _load_answers(
+    model: Path, task: str | None, sources: str | None, backbone: str | None, precision: Precision
+) -> tuple[Task, Answer]:
+    """The task of a model, or one of a joint model's, and what answers its rows."""
+    from scalearn.interop.onnx_predictor import DESCRIPTION
+
+    if (Path(model) / DESCRIPTION).is_file():
+        raise InputError(f"{model} is a model exported to ONNX: add --onnx")
+    with _uncollected():
+        from scalearn.joint import JointModel
+
+    loaded = _load(model, task, sources, backbone)
+    if isinstance(loaded, JointModel):
+        own = loaded.task(str(task))
+        return own, partial(loaded.predict, task=own.name, precision=precision)
+    return loaded.task, partial(loaded.predict, precision=precision)
 
 
 def _rows_of(task: Task) -> tuple[object, ...]:
