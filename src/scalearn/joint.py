@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -19,8 +19,9 @@ from scalearn.errors import InputError
 from scalearn.heads import Head, Pooling
 from scalearn.methods import Method, Setting, method_from_name
 from scalearn.precision import Precision
-from scalearn.prediction import Prediction, predictions, text_columns
-from scalearn.saved import SavedModel
+from scalearn.prediction import Prediction, columns_of, predictions
+from scalearn.pushing import Pushed, Pushing
+from scalearn.saved import SavedModel, folder_of
 from scalearn.sites import Shape
 from scalearn.tasks import Task
 
@@ -130,10 +131,11 @@ class JointModel(AdaptedModel):
     def forward(
         self,
         task: str,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        pixel_values: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> SequenceClassifierOutput:
         """Logits, and the loss where there are labels, of a batch of one task; arguments as for `TransferModel`.
@@ -142,12 +144,17 @@ class JointModel(AdaptedModel):
             InputError: there is no such task.
         """
         _, head = self.select(self.task(task))
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "pixel_values": pixel_values,
+        }
         return self.computed(head, batch, labels, output_hidden_states=output_hidden_states)
 
-    def encode(self, texts: Mapping[str, Sequence[Any]], labels: Any = None, *, task: str) -> list[Features]:
-        """Tokenises the text columns of a task."""
-        return self.encode_for(self.task(task), texts, labels)
+    def encode(self, columns: Mapping[str, Sequence[Any]], labels: Any = None, *, task: str) -> Sequence[Features]:
+        """Encodes the columns of a task, texts or images."""
+        return self.encode_for(self.task(task), columns, labels)
 
     def logits(
         self, rows: Sequence[Features], *, task: str, batch_size: int = 64, precision: Precision = "auto"
@@ -158,15 +165,15 @@ class JointModel(AdaptedModel):
 
     def predict(
         self,
-        texts: Sequence[str | tuple[str, ...]],
+        rows: Sequence[Any],
         *,
         task: str,
         batch_size: int = 64,
         precision: Precision = "auto",
     ) -> list[Prediction]:
-        """Answers rows of texts of a task; see `TransferModel.predict`."""
-        rows = self.encode(text_columns(texts, self.task(task)), task=task)
-        return predictions(self.logits(rows, task=task, batch_size=batch_size, precision=precision), self.task(task))
+        """Answers rows of texts or images of a task; see `TransferModel.predict`."""
+        encoded = self.encode(columns_of(rows, self.task(task)), task=task)
+        return predictions(self.logits(encoded, task=task, batch_size=batch_size, precision=precision), self.task(task))
 
     # ---- disk
 
@@ -185,7 +192,21 @@ class JointModel(AdaptedModel):
 
     def write_into(self, aside: Path, *, extra: Mapping[str, Any] | None = None) -> None:
         """Writes the files into a folder that the caller is putting together."""
-        SavedModel(
+        self._saved(extra).write(aside)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        backbone: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **how: Unpack[Pushing],
+    ) -> Pushed:
+        """Uploads the model as a model repository; see `TransferModel.push_to_hub`."""
+        return self._saved(extra).push_to_hub(repo_id, backbone=backbone, **how)
+
+    def _saved(self, extra: Mapping[str, Any] | None) -> SavedModel:
+        return SavedModel(
             backbone=self.reference,
             pooling=self.pooling,
             tasks=list(self.tasks.values()),
@@ -193,20 +214,30 @@ class JointModel(AdaptedModel):
             sources=[],
             state=self.trained_state(),
             facts={**self.facts, "trained_parameters": self.parameter_counts(), **(extra or {})},
-        ).write(aside)
+        )
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, backbone: str | Backbone | None = None) -> JointModel:
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        backbone: str | Backbone | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> JointModel:
         """Loads a saved model, checking backbone and weights.
 
         Args:
-            folder: what `save_pretrained` wrote.
+            folder: what `save_pretrained` wrote, or a place on the Hub: see `scalearn.hub`.
             backbone: where its backbone is now, if not where it was.
+            revision: on the Hub, a branch, a tag or a commit.
+            token: for the Hub; by default ``HF_TOKEN`` or that of ``hf auth login``.
 
         Raises:
             InputError: something is missing or differs; the message says what.
         """
-        saved = SavedModel.read(Path(folder))
+        folder = folder_of(folder, revision=revision, token=token)
+        saved = SavedModel.read(folder)
         if saved.method.stage != "joint":
             raise InputError(
                 f"{folder} is a model of one task ({saved.task.name}): load it with TransferModel, or leave out --task"

@@ -2,7 +2,7 @@
 
 `scalearn.json` names backbone, task, method and sources (by name, place and SHA-256); `model.safetensors` has the
 trained tensors only; `sources/` has copies of the sources where they were asked for. `README.md`, of `scalearn.cards`,
-tells people; it is never read.
+tells people; it is never read. What was downloaded from the Hub is read no further than its own folder.
 """
 
 from __future__ import annotations
@@ -10,28 +10,34 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from scalearn.backbones import Backbone, BackboneReference, load_backbone
-from scalearn.cards import CARD, model_card
+from scalearn.cards import CARD, model_card, shareable_name, without_places
 from scalearn.checked import read_checked, read_description
 from scalearn.errors import InputError
 from scalearn.heads import Pooling
+from scalearn.hub import PREFIX, is_downloaded, is_repo_id, local_or_fetched, within
 from scalearn.methods import Method, method_from_name
+from scalearn.pushing import Pushed, Pushing, called, upload
 from scalearn.sources import BUILTIN, Shelf, Source
+from scalearn.sources import FILES as SOURCE_FILES
 from scalearn.tasks import Task
 
 FORMAT_VERSION = 1
 DESCRIPTION = "scalearn.json"
 WEIGHTS = "model.safetensors"
+FILES = (DESCRIPTION, WEIGHTS, *(f"sources/*/{name}" for name in SOURCE_FILES))
 
 
 class SourceReference(BaseModel):
@@ -41,7 +47,7 @@ class SourceReference(BaseModel):
 
     name: str
     location: str
-    """``builtin``, or a path seen from the model's folder."""
+    """``builtin``, a path seen from the model's folder, or a place on the Hub that begins with ``hub:``."""
     sha256: str
 
 
@@ -99,8 +105,8 @@ class SavedModel:
             facts=described.model_extra or {},
         )
 
-    def write(self, folder: Path) -> None:
-        """Writes the two files and their card into a folder that the caller is putting together."""
+    def write(self, folder: Path, *, place: str = ".") -> None:
+        """Writes the two files and their card, which calls the folder `place`, into one that is being put together."""
         data = save_tensors({key: value.cpu().contiguous() for key, value in self.state.items()})
         description = {
             "format_version": FORMAT_VERSION,
@@ -126,6 +132,7 @@ class SavedModel:
             size=len(data),
             local=os.path.exists(self.backbone.name),
             reference=self.method.reference,
+            place=place,
         )
         (folder / CARD).write_text(card, encoding="utf-8", newline="")
 
@@ -133,8 +140,14 @@ class SavedModel:
         """The backbone the model was trained on, from where it was or from what is given.
 
         Raises:
-            InputError: it cannot be loaded, or is another.
+            InputError: it cannot be loaded, or is another, or was a folder of those who uploaded the model.
         """
+        name = self.backbone.name
+        if given is None and is_downloaded(Path(folder)) and not (is_repo_id(name) or re.fullmatch(r"\w[\w.-]*", name)):
+            raise InputError(
+                f"{folder} was trained on a backbone that is not on the Hub ({name!r}, {self.backbone.model_type} of "
+                f"width {self.backbone.width}): give it with backbone=... (--backbone)"
+            )
         backbone = given if isinstance(given, Backbone) else load_backbone(given or self.backbone.name)
         if difference := self.backbone.difference(backbone):
             raise InputError(f"{folder} {difference}: give its backbone with backbone=... (--backbone)")
@@ -155,7 +168,7 @@ class SavedModel:
             shelf = Shelf(
                 builtin[reference.name]
                 if builtin is not None and reference.location == BUILTIN
-                else Source.load(folder / reference.location)
+                else Source.load(_place_of_source(reference, folder=folder))
                 for reference in self.sources
             )
         for reference in self.sources:
@@ -166,6 +179,67 @@ class SavedModel:
                     f"trained with {reference.sha256[:12]}...: give that shelf (sources=..., --sources)"
                 )
         return shelf
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        sources: Sequence[Source] = (),
+        include_sources: bool = False,
+        backbone: str | None = None,
+        **how: Unpack[Pushing],
+    ) -> Pushed:
+        """Uploads the model as a model repository, with those of its `sources` that others could not find.
+
+        Args:
+            repo_id: ``owner/name``.
+            sources: those that the model combines, in order.
+            include_sources: upload those too that ship with scalearn or are on the Hub.
+            backbone: where others find its backbone, if it was a local folder.
+            how: ``private``, ``revision``, ``token``, ``commit_message``: see `scalearn.pushing.Pushing`.
+
+        Raises:
+            InputError: the Hub refuses, or cannot be reached.
+        """
+        place = called(repo_id, how)
+        with tempfile.TemporaryDirectory(prefix="scalearn-") as aside:
+            self.write_shareable(
+                Path(aside), place=place, sources=sources, include_sources=include_sources, backbone=backbone
+            )
+            return upload(Path(aside), repo_id, how, replacing=(*FILES, *SOURCE_FILES), message=self.title)
+
+    @property
+    def title(self) -> str:
+        """Method and tasks."""
+        return f"{self.method.name} on {', '.join(task.name for task in self.tasks)}"
+
+    def write_shareable(
+        self,
+        folder: Path,
+        *,
+        place: str,
+        sources: Sequence[Source] = (),
+        include_sources: bool = False,
+        backbone: str | None = None,
+    ) -> None:
+        """Writes the model as others may have it: all that they need, and no place of this machine.
+
+        Args:
+            folder: exists, and is empty.
+            place: what the cards call the folder.
+            sources: as for `push_to_hub`, like what follows.
+            include_sources: copy in those too that ship with scalearn or are on the Hub.
+            backbone: where others find its backbone, if it was a local folder.
+        """
+        references = [
+            refer(source, folder=folder)
+            if not include_sources and (source.location == BUILTIN or source.location.startswith(PREFIX))
+            else copy_in(source.shareable(backbone=backbone), aside=folder, place=place)
+            for source in sources
+        ]
+        shared = self.backbone.model_copy(update={"name": backbone or shareable_name(self.backbone.name)})
+        facts = without_places(dict(self.facts))
+        replace(self, backbone=shared, sources=references, facts=facts).write(folder, place=place)
 
 
 class _Method(BaseModel):
@@ -188,6 +262,29 @@ class _Description(BaseModel):
     sha256: str
 
 
+def folder_of(location: str | Path, *, revision: str | None = None, token: str | None = None) -> Path:
+    """The folder of a saved model: `location` itself, or what is fetched of that place on the Hub (`scalearn.hub`).
+
+    Raises:
+        InputError: it is no folder, and the Hub has no such model or cannot be reached.
+    """
+    return local_or_fetched(location, files=FILES, revision=revision, token=token)
+
+
+def _place_of_source(reference: SourceReference, *, folder: Path) -> str | Path:
+    """Where a source of a model is; of one that was downloaded, nowhere else on this machine than in its folder."""
+    location = reference.location
+    if location.startswith(PREFIX):
+        return location
+    outside = re.search(r"\\|:|^/|(?:^|/)\.\.(?:/|$)", location)
+    if outside and is_downloaded(folder):
+        raise InputError(
+            f"{folder} was downloaded and says that its source {reference.name!r} is in {location!r}, outside of it, "
+            "which is not read: give its sources (sources=..., --sources)"
+        )
+    return folder / location
+
+
 def refer(source: Source, *, folder: Path) -> SourceReference:
     """How a model that will stand in `folder` refers to `source` where it is.
 
@@ -197,14 +294,14 @@ def refer(source: Source, *, folder: Path) -> SourceReference:
     if not source.location:
         raise InputError(f"source {source.name!r} was never saved: save it first, or use include_sources=True")
     location = source.location
-    if location != BUILTIN:
+    if location != BUILTIN and not location.startswith(PREFIX):
         location = Path(os.path.relpath(Path(location).resolve(), folder.resolve())).as_posix()
     return SourceReference(name=source.name, location=location, sha256=source.sha256)
 
 
-def copy_in(source: Source, *, aside: Path) -> SourceReference:
-    """Copies `source` into the folder that is being put together, and refers to the copy."""
+def copy_in(source: Source, *, aside: Path, place: str = ".") -> SourceReference:
+    """Copies `source` into the folder that is being put together and will be called `place`, and refers to the copy."""
     location = f"sources/{source.name}"
     (aside / location).mkdir(parents=True)
-    sha256 = source.write_into(aside / location)
+    sha256 = source.write_into(aside / location, place=within(place, location))
     return SourceReference(name=source.name, location=location, sha256=sha256)

@@ -2,7 +2,7 @@
 
 A source is a folder with `source.json` (what it is and where it comes from) and `source.safetensors` (its tensors,
 named as `scalearn.combinable` says). `README.md`, of `scalearn.cards`, tells people; it is never read. A shelf is a
-folder of such folders.
+folder of such folders. Either may lie on the Hub (`scalearn.hub`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -24,22 +25,26 @@ from torch import Tensor
 
 from scalearn.atomic import new_folder, write_text
 from scalearn.backbones import Backbone, BackboneReference
-from scalearn.cards import CARD, source_card, source_section
+from scalearn.cards import CARD, shareable_name, shelf_card, source_card, source_section, without_places
 from scalearn.checked import read_checked, read_description
 from scalearn.combinable import deltas_from
-from scalearn.deltas import Bottleneck, Lora
+from scalearn.deltas import Bottleneck, Lora, Rescaling
 from scalearn.errors import InputError
+from scalearn.hub import PREFIX, check_repo_id, collection_slug, local_or_fetched, models_of, place_of, within
+from scalearn.pushing import Pushed, Pushing, called, collect, upload
 from scalearn.sites import Placement
 
 FORMAT_VERSION = 1
 DESCRIPTION = "source.json"
 WEIGHTS = "source.safetensors"
 BUILTIN = "builtin"
+FILES = (DESCRIPTION, WEIGHTS)
+SHELF_FILES = (*FILES, *(f"*/{name}" for name in FILES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A trained single-task adapter, Compacter++ or LoRA."""
+    """A trained single-task adapter, Compacter++, LoRA or IA3."""
 
     name: str
     backbone: BackboneReference
@@ -57,23 +62,36 @@ class Source:
     sha256: str = ""
     """Of `source.safetensors`; empty until saved."""
     location: str = ""
-    """The folder it was read from, or ``builtin``."""
+    """The folder it was read from, ``builtin``, or its place on the Hub, pinned to a commit."""
 
     def __post_init__(self) -> None:
         """Refuses names that are not plain folder names: sources are stored and copied under their names."""
         check_name(self.name)
 
     @classmethod
-    def load(cls, folder: str | Path, *, location: str | None = None) -> Source:
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        location: str | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Source:
         """Reads a source, checking its hash and its shapes.
+
+        Args:
+            folder: that `save` wrote, or a place on the Hub: see `scalearn.hub`.
+            location: what to call the place it comes from, if not `folder`.
+            revision: on the Hub, a branch, a tag or a commit.
+            token: for the Hub; by default ``HF_TOKEN`` or that of ``hf auth login``.
 
         Raises:
             InputError: a file is missing, cut short, altered, or of another format.
         """
-        folder = Path(folder)
+        folder = local_or_fetched(folder, files=FILES, revision=revision, token=token)
         described = read_description(folder / DESCRIPTION, _Description, version=FORMAT_VERSION)
         tensors = read_checked(folder / WEIGHTS, sha256=described.sha256)
-        source = cls(**{**dict(described), "tensors": tensors, "location": location or str(folder)})
+        source = cls(**{**dict(described), "tensors": tensors, "location": location or place_of(folder) or str(folder)})
         source.deltas()  # shapes are checked before anything is built on them
         return source
 
@@ -90,10 +108,15 @@ class Source:
             self.write_into(aside, dtype=dtype)
         return Source.load(folder)
 
-    def write_into(self, folder: Path, *, dtype: torch.dtype | None = None) -> str:
+    def write_into(self, folder: Path, *, dtype: torch.dtype | None = None, place: str = ".") -> str:
         """Writes the two files and their card into a folder that the caller is putting together.
 
         Where the card of a model stands already, as in what `train` writes, the source becomes a section of it.
+
+        Args:
+            folder: exists.
+            dtype: store the tensors so; by default as they are.
+            place: what the card calls the folder.
 
         Returns:
             The tensors' SHA-256.
@@ -115,7 +138,7 @@ class Source:
         (folder / WEIGHTS).write_bytes(data)
         write_text(folder / DESCRIPTION, _as_json(description))
         facts = json.loads(_as_json(description))
-        known: dict[str, Any] = {"size": len(data), "local": os.path.exists(self.backbone.name)}
+        known: dict[str, Any] = {"size": len(data), "local": os.path.exists(self.backbone.name), "place": place}
         card = folder / CARD
         if card.is_file():
             write_text(card, card.read_text(encoding="utf-8") + source_section(facts, **known))
@@ -123,8 +146,46 @@ class Source:
             write_text(card, source_card(facts, **known))
         return sha256
 
+    def shareable(self, *, backbone: str | None = None) -> Source:
+        """The source as others may have it: what it says of its training names no place of this machine.
+
+        Args:
+            backbone: where others find its backbone, if it was a local folder.
+        """
+        return replace(
+            self,
+            backbone=self.backbone.model_copy(update={"name": backbone or shareable_name(self.backbone.name)}),
+            provenance=without_places(dict(self.provenance)),
+        )
+
+    def push_to_hub(self, repo_id: str, *, backbone: str | None = None, **how: Unpack[Pushing]) -> Pushed:
+        """Uploads the source as a model repository, which is made if there is none.
+
+        Args:
+            repo_id: ``owner/name``.
+            backbone: where others find its backbone, if it was a local folder.
+            how: ``private``, ``revision``, ``token``, ``commit_message``: see `scalearn.pushing.Pushing`.
+
+        Raises:
+            InputError: the Hub refuses, or cannot be reached.
+        """
+        place = called(repo_id, how)
+        self.deltas()  # what could not be loaded is not uploaded
+        with tempfile.TemporaryDirectory(prefix="scalearn-") as aside:
+            self.shareable(backbone=backbone).write_into(Path(aside), place=place)
+            return upload(Path(aside), repo_id, how, replacing=FILES, message=f"Source {self.name}")
+
     def store_embedding(self, embedding: Sequence[float]) -> Source:
-        """Writes the embedding of its texts into its folder, whose tensors stay; returns it as it stands there."""
+        """Writes the embedding of its texts into its folder, whose tensors stay; returns it as it stands there.
+
+        Raises:
+            InputError: it lies on the Hub.
+        """
+        if self.location.startswith(PREFIX):
+            raise InputError(
+                f"source {self.name!r} lies on the Hub ({self.location}), where nothing is stored: download it with "
+                "`hf download`, and give that folder"
+            )
         path = Path(self.location) / DESCRIPTION
         described = json.loads(path.read_text(encoding="utf-8"))
         write_text(path, _as_json(described | {"embedding": list(embedding)}))
@@ -161,6 +222,8 @@ class Source:
         delta = next(iter(self.deltas().values()))[0]
         if isinstance(delta, Lora):
             return f"{self.method}, rank {delta.down.weight.shape[0]}"
+        if isinstance(delta, Rescaling):
+            return f"{self.method}, {len(self.deltas())} scales a layer"
         return f"{self.method}, bottleneck {cast(Bottleneck, delta).down.out_features}"
 
 
@@ -168,8 +231,8 @@ class Shelf:
     """An ordered collection of sources with distinct names.
 
     Args:
-        sources: a folder of sources (or one source's folder), ``"builtin"`` for the shelf that ships with scalearn, or
-            sources already loaded.
+        sources: a folder of sources (or one source's folder), ``"builtin"`` for the shelf that ships with scalearn, a
+            place on the Hub (a repository that holds either, or a collection of such), or sources already loaded.
 
     Raises:
         InputError: the folder does not exist or holds no source, or two sources have one name.
@@ -177,7 +240,7 @@ class Shelf:
 
     def __init__(self, sources: str | Path | Iterable[Source]) -> None:
         if isinstance(sources, str | Path):
-            loaded = _read_builtin() if str(sources) == BUILTIN else _read_shelf(Path(sources))
+            loaded = _read_builtin() if str(sources) == BUILTIN else _read_shelf(sources)
         else:
             loaded = list(sources)
         self._sources: dict[str, Source] = {}
@@ -189,6 +252,62 @@ class Shelf:
                     f"('name' in its {DESCRIPTION}) or leave one out"
                 )
             self._sources[source.name] = source
+
+    @classmethod
+    def from_hub(cls, *places: str, token: str | None = None) -> Shelf:
+        """The sources of several places on the Hub, in order.
+
+        Args:
+            places: each a repository (``owner/name``, ``owner/name@revision``) or a collection.
+            token: by default ``HF_TOKEN`` or that of ``hf auth login``.
+
+        Raises:
+            InputError: one is not there, holds no source, or two sources have one name.
+        """
+        marked = (place if place.startswith(PREFIX) else f"{PREFIX}{place}" for place in places)
+        return cls(source for place in marked for source in _read_shelf(place, token=token))
+
+    def push_to_hub(
+        self, repo_id: str, *, collection: str | None = None, backbone: str | None = None, **how: Unpack[Pushing]
+    ) -> Pushed:
+        """Uploads the shelf: as one repository, a folder per source, or as a collection of repositories.
+
+        Args:
+            repo_id: ``owner/name``; in a collection, that of each source is this with ``-`` and the source's name.
+            collection: the title of a collection, made where there is none, of one repository per source.
+            backbone: where others find the sources' backbone, if it was a local folder.
+            how: ``private``, ``revision``, ``token``, ``commit_message``: see `scalearn.pushing.Pushing`.
+
+        Raises:
+            InputError: the Hub refuses, or cannot be reached.
+        """
+        if collection is not None:
+            owned = {f"{repo_id}-{source.name}": source for source in self}
+            for own in owned:
+                check_repo_id(own)  # before the first is uploaded
+            for own, source in owned.items():
+                source.push_to_hub(own, backbone=backbone, **how)
+            return collect(list(owned), how, title=collection, owner=repo_id.partition("/")[0])
+        place = called(repo_id, how)
+        with tempfile.TemporaryDirectory(prefix="scalearn-") as aside:
+            self.write_into(Path(aside), place=place, backbone=backbone)
+            message = f"Sources {', '.join(self.names)}"
+            return upload(Path(aside), repo_id, how, replacing=SHELF_FILES, message=message)
+
+    def write_into(self, folder: Path, *, place: str, backbone: str | None = None) -> None:
+        """Writes the sources as others may have them, and a card, into a folder that will be uploaded.
+
+        Args:
+            folder: exists, and is empty.
+            place: what the cards call the folder.
+            backbone: where others find the sources' backbone, if it was a local folder.
+        """
+        for source in self:
+            own = folder / source.name
+            own.mkdir()
+            source.shareable(backbone=backbone).write_into(own, place=within(place, source.name))
+        descriptions = [json.loads((folder / name / DESCRIPTION).read_text(encoding="utf-8")) for name in self.names]
+        write_text(folder / CARD, shelf_card(descriptions, place=place))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -270,7 +389,14 @@ class _Description(BaseModel):
     sha256: str
 
 
-def _read_shelf(folder: Path) -> list[Source]:
+def _read_shelf(place: str | Path, *, token: str | None = None) -> list[Source]:
+    if not Path(place).exists() and (slug := collection_slug(str(place))) is not None:
+        return [
+            source
+            for repo_id in models_of(slug, token=token)
+            for source in _read_shelf(f"{PREFIX}{repo_id}", token=token)
+        ]
+    folder = local_or_fetched(place, files=SHELF_FILES, token=token)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give a folder of sources, or {BUILTIN!r} for the shelf that ships")
     if (folder / DESCRIPTION).is_file():

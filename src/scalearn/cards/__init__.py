@@ -4,8 +4,17 @@
 `metadata` is the part for the Hub, `text` the part for people. Nothing here is read back.
 """
 
-from scalearn.cards.text import model_card, source_card, source_section
+from scalearn.cards.private import shareable_name, without_places
+from scalearn.cards.text import model_card, shelf_card, source_card, source_section
 
 CARD = "README.md"
 
-__all__ = ["CARD", "model_card", "source_card", "source_section"]
+__all__ = [
+    "CARD",
+    "model_card",
+    "shareable_name",
+    "shelf_card",
+    "source_card",
+    "source_section",
+    "without_places",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import PurePosixPath, PureWindowsPath
@@ -36,6 +37,13 @@ def shown_command(command: object) -> str | None:
         return None
     shown = [re.sub(r"[^=,;]+", lambda piece: _cut(piece[0]), word) for word in words]
     return None if any(_INNER.search(word) for word in shown) else shlex.join(shown)
+
+
+def shareable_name(backbone: str) -> str:
+    """The name of a backbone; of a local folder only the last component, as ``./name``, which is no name on the Hub."""
+    if re.fullmatch(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", backbone) and not os.path.exists(backbone):
+        return backbone
+    return f"./{last_part(backbone)}"
 
 
 def without_places(fact: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scalearn.cards.escape import block, code, markdown, one_line, table
@@ -89,6 +90,36 @@ def source_section(description: Mapping[str, Any], *, size: int, local: bool, pl
         f"{markdown(description.get('name', ''))} ({_bytes(size)}), which transfer methods can combine with others:\n"
     )
     return "\n".join(["", *_section("As a source", [intro, *use_as_source(facts, place=place)])])
+
+
+def shelf_card(descriptions: Sequence[Mapping[str, Any]], *, place: str) -> str:
+    """The card of a repository that holds a folder per source.
+
+    Args:
+        descriptions: the content of each `source.json`, at least one.
+        place: what the repository is called.
+    """
+    sources = [CardFacts.read(description, size=0, local=False) for description in descriptions]
+    rows = [
+        (
+            code(description.get("name", "")),
+            f"{markdown(facts.method)}{_options(facts.options)}",
+            markdown(_names(facts)),
+            code(str(description.get("sha256", ""))[:_HASH]),
+        )
+        for description, facts in zip(descriptions, sources, strict=True)
+    ]
+    backbone = markdown(sources[0].backbone_name)
+    return "\n".join(
+        [
+            front_matter(replace(sources[0], method="", tasks=()), title="", tags=["source"]),
+            f"# A shelf of {_count(len(rows), 'source')}\n",
+            f"Source adapters for task transfer with scalearn, on a frozen {backbone}. A transfer method learns how "
+            "strongly each acts for another task.\n",
+            *_section("Use", use_as_source(sources[0], place=place)),
+            *_section("Sources", [table(("source", "method", "trained on", "SHA-256"), rows) + "\n"]),
+        ]
+    )
 
 
 def _section(heading: str, paragraphs: list[str]) -> list[str]:

@@ -67,5 +67,5 @@ def use_as_source(facts: CardFacts, *, place: str) -> list[str]:
         "With a file of your own rows:\n",
         block("python", python) + "\n",
         block("sh", [" ".join([shell, *map(shlex.quote, options)])]) + "\n",
-        "Several sources make a shelf: put their folders into one, and give that.\n",
+        "Several sources make a shelf: put their folders into one, and give that.\n" if place == "." else "",
     ]
