@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,8 @@ from scalearn.heads import Head, Pooling
 from scalearn.methods import Adapter, LoRA, Method, Setting, method_from_name
 from scalearn.precision import Precision
 from scalearn.prediction import Prediction, predictions, text_columns
-from scalearn.saved import SavedModel, copy_in, refer
+from scalearn.pushing import Pushed, Pushing
+from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
 from scalearn.selection import TaskEvidence
 from scalearn.sites import LAYER, Placement, Shape
 from scalearn.sources import Shelf, Source
@@ -285,34 +286,73 @@ class TransferModel(AdaptedModel):
         self, aside: Path, *, folder: Path, include_sources: bool = False, extra: Mapping[str, Any] | None = None
     ) -> None:
         """Writes the files into `aside`, which will be called `folder`."""
-        SavedModel(
+        references = [
+            copy_in(source, aside=aside) if include_sources else refer(source, folder=folder) for source in self.sources
+        ]
+        self._saved(extra, sources=references).write(aside)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        include_sources: bool = False,
+        backbone: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **how: Unpack[Pushing],
+    ) -> Pushed:
+        """Uploads the model as a model repository, which is made if there is none.
+
+        What is uploaded names no place of this machine. Sources that neither ship with scalearn nor are on the Hub
+        are uploaded too, so that the repository and the backbone are all that others need.
+
+        Args:
+            repo_id: ``owner/name``.
+            include_sources: upload all sources.
+            backbone: where others find its backbone, if it was a local folder.
+            extra: further facts to keep in `scalearn.json`, for instance scores.
+            how: ``private``, ``revision``, ``token``, ``commit_message``: see `scalearn.pushing.Pushing`.
+
+        Raises:
+            InputError: the Hub refuses, or cannot be reached.
+        """
+        return self._saved(extra).push_to_hub(
+            repo_id, sources=self.sources, include_sources=include_sources, backbone=backbone, **how
+        )
+
+    def _saved(self, extra: Mapping[str, Any] | None, sources: Sequence[SourceReference] = ()) -> SavedModel:
+        return SavedModel(
             backbone=self.reference,
             pooling=self.head.pooling,
             tasks=[self.task],
             method=self.method,
-            sources=[
-                copy_in(source, aside=aside) if include_sources else refer(source, folder=folder)
-                for source in self.sources
-            ],
+            sources=sources,
             state=self.trained_state(),
             facts={**self.facts, "trained_parameters": self.parameter_counts(), **(extra or {})},
-        ).write(aside)
+        )
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, backbone: str | Backbone | None = None, sources: Shelf | None = None
+        cls,
+        folder: str | Path,
+        *,
+        backbone: str | Backbone | None = None,
+        sources: Shelf | None = None,
+        revision: str | None = None,
+        token: str | None = None,
     ) -> TransferModel:
         """Loads a saved model, checking backbone, sources and weights.
 
         Args:
-            folder: what `save_pretrained` wrote.
+            folder: what `save_pretrained` wrote, or a place on the Hub: see `scalearn.hub`.
             backbone: where its backbone is now, if not where it was.
             sources: a shelf that holds its sources, if they are not where they were.
+            revision: on the Hub, a branch, a tag or a commit.
+            token: for the Hub; by default ``HF_TOKEN`` or that of ``hf auth login``.
 
         Raises:
             InputError: something is missing or differs; the message says what.
         """
-        folder = Path(folder)
+        folder = folder_of(folder, revision=revision, token=token)
         saved = SavedModel.read(folder)
         if saved.method.stage == "joint":
             names = ", ".join(task.name for task in saved.tasks)
