@@ -7,18 +7,23 @@ import torch
 from torch import Tensor, nn
 
 from scalearn.combinable import COMBINABLE, deltas_from, tensors_of
-from scalearn.deltas import Bottleneck, Compacter, Lora
+from scalearn.deltas import Bottleneck, Compacter, Lora, Rescaling
 from scalearn.errors import InputError
 from scalearn.methods import Setting, method_from_name
 from scalearn.sites import Placement, Shape
 
 SHAPE = Shape(
-    architecture="bert", width=16, layers=2, linears={"query": (16, 16), "value": (16, 16), "intermediate": (16, 32)}
+    architecture="bert",
+    width=16,
+    layers=2,
+    linears={"query": (16, 16), "value": (16, 16), "intermediate": (16, 32)},
+    paths={"encoder.layer.*.output.dense": (32, 16)},
 )
 OPTIONS = {
     "adapter": {"bottleneck": 4},
     "compacter++": {"reduction_factor": 4},
     "lora": {"rank": 3, "modules": ("query", "intermediate"), "alpha": 6.0},
+    "ia3": {"modules": ("query", "intermediate:input", "encoder.layer.*.output.dense")},
 }
 
 
@@ -45,7 +50,10 @@ def test_what_was_written_computes_the_same_when_read(name: str) -> None:
     x = torch.randn(5, 16)
     for site, layers in placement.items():
         for ours, theirs in zip(loaded[site], layers, strict=True):
-            inputs = (x, torch.randn(5, SHAPE.linears[site][1])) if isinstance(theirs, Lora) else (x,)
+            if isinstance(theirs, Rescaling):
+                inputs = (x, torch.randn(5, theirs.scale.shape[0]))
+            else:
+                inputs = (x, torch.randn(5, SHAPE.linears[site][1])) if isinstance(theirs, Lora) else (x,)
             torch.testing.assert_close(ours(*inputs), theirs(*inputs))
 
 
@@ -55,6 +63,11 @@ def test_names_of_tensors() -> None:
         for i in (0, 1)
         for role in ("query", "intermediate")
         for part in ("down", "up")
+    }
+    assert set(trained("ia3")[2]) == {
+        f"layers.{i}.{site}.scale"
+        for i in (0, 1)
+        for site in ("query", "intermediate:input", "encoder.layer.*.output.dense")
     }
     assert "rule" in trained("compacter++")[2]
     assert not any("rule" in name for name in trained("compacter++")[2] if name != "rule"), "the rule is kept once"
@@ -97,5 +110,5 @@ def test_an_activation_or_method_that_is_none_is_refused() -> None:
     _, options, tensors = trained("adapter")
     with pytest.raises(InputError, match="activation 'sigmoid' is not one of relu, gelu"):
         read("adapter", {**options, "activation": "sigmoid"}, tensors)
-    with pytest.raises(InputError, match="is of method 'ia3', but sources are adapter, compacter"):
-        read("ia3", {}, tensors)
+    with pytest.raises(InputError, match="is of method 'propetl', but sources are adapter, compacter"):
+        read("propetl", {}, tensors)

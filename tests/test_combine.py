@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from scalearn import sites
 from scalearn.backbones import Backbone, load_backbone, wrap_backbone
-from scalearn.deltas import AdapterFusion, ScaledLoras, ScaledSources
+from scalearn.deltas import AdapterFusion, ScaledLoras, ScaledRescalings, ScaledSources
 from scalearn.errors import InputError
-from scalearn.methods import CompacterPlusPlus, LoRA, Method, ScaLearn, method_from_name
+from scalearn.methods import IA3, CompacterPlusPlus, LoRA, Method, ScaLearn, method_from_name
 from scalearn.model import TransferModel
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
@@ -123,6 +125,79 @@ def _never(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     return same
 
 
+FFN = "encoder.layer.*.output.dense"
+"""The second map of the feed-forward, which has no role of its own."""
+
+
+def test_lora_sources_need_not_act_on_the_same_maps(
+    backbone: Backbone, task: Task, train_source: Make, tmp_path: Path
+) -> None:
+    """Where a source has no update, its coefficient multiplies zero; folding gives all sites one rank."""
+    sources = [
+        train_source("a", LoRA(rank=2, alpha=3.0)).save(tmp_path / "a"),
+        train_source("b", LoRA(rank=3, modules=("value", FFN)), 2).save(tmp_path / "b"),
+    ]
+    model = built(backbone, task, Shelf(sources), "lorahub", omega=(0.5, -1.5))
+    assert set(model.placement) == {"query", "value", FFN}
+    x, y = torch.randn(4, 16), torch.randn(4, 16)
+    a, b = (source.deltas() for source in sources)
+    torch.testing.assert_close(model.placement["query"][1](x, y) - y, 0.5 * (a["query"][1](x, y) - y))
+    expected = 0.5 * (a["value"][0](x, y) - y) - 1.5 * (b["value"][0](x, y) - y)
+    torch.testing.assert_close(model.placement["value"][0](x, y) - y, expected)
+    before = logits(model)
+    model.save_pretrained(tmp_path / "plain")
+    torch.testing.assert_close(logits(TransferModel.from_pretrained(tmp_path / "plain")), before)
+    model.fold().save_pretrained(tmp_path / "folded")
+    torch.testing.assert_close(logits(model), before, rtol=1e-4, atol=1e-5)
+    loaded = TransferModel.from_pretrained(tmp_path / "folded")
+    torch.testing.assert_close(logits(loaded), before, rtol=1e-4, atol=1e-5)
+    assert model.method.model_dump()["rank"] == 6, "query has rank 2 + 1, value 3 + 3, the feed-forward 1 + 3"
+
+
+@pytest.mark.parametrize("name", ["scalearn", "scalearn-uniform", "scalearn++", "scalearn-uniform++"])
+def test_scalearn_over_ia3(backbone: Backbone, task: Task, train_source: Make, tmp_path: Path, name: str) -> None:
+    """1 + sum_t omega_t (l_t - 1), at outputs and at inputs, folded into one scale."""
+    sources = [
+        train_source("a", IA3()).save(tmp_path / "a"),
+        train_source("b", IA3(modules=("key", f"{FFN}:input", FFN)), 2).save(tmp_path / "b"),
+    ]
+    model = built(backbone, task, Shelf(sources), name)
+    assert all(isinstance(delta, ScaledRescalings) for delta in model.deltas)
+    assert set(model.placement) == {"key", "value", "intermediate", FFN, f"{FFN}:input"}
+    with torch.no_grad():
+        for omega in {delta.omega for delta in model.deltas}:
+            omega.values.normal_()
+    a, b = (source.deltas() for source in sources)
+    delta, y = model.placement["key"][1].eval(), torch.randn(4, 16)
+    change = delta.omega.values[0] * (a["key"][1].scale - 1) + delta.omega.values[1] * (b["key"][1].scale - 1)
+    torch.testing.assert_close(delta(torch.randn(4, 16), y), y * (1 + change))
+    before = logits(model)
+    plain = copy.deepcopy(model)
+    for delta in plain.deltas:
+        delta.omega.values.data.zero_()
+    detached = copy.deepcopy(plain)
+    sites.detach(detached.backbone)
+    torch.testing.assert_close(logits(plain), logits(detached), msg="omega of zero is the backbone")
+    assert (before - logits(plain)).abs().max() > 1e-3
+    model.fold().save_pretrained(tmp_path / "folded")
+    assert model.method.name == "ia3" and model.sources == ()
+    torch.testing.assert_close(logits(model), before)
+    torch.testing.assert_close(logits(TransferModel.from_pretrained(tmp_path / "folded")), before)
+
+
+def test_one_ia3_source_alone_is_itself(tiny_backbone: str, task: Task, train_source: Make) -> None:
+    """The unit vector gives the source; its scales act as they were trained to."""
+    modules = ("query", f"{FFN}:input")
+    source, other = train_source("a", IA3(modules=modules)), train_source("b", IA3(modules=modules), 2)
+    alone = TransferModel.from_backbone(tiny_backbone, task=task, method=IA3(modules=modules), seed=0)
+    with torch.no_grad():
+        for site, layers in source.deltas().items():
+            for ours, theirs in zip(alone.placement[site], layers, strict=True):
+                ours.scale.copy_(theirs.scale)
+    model = built(load_backbone(tiny_backbone), task, Shelf([source, other]), "probing", omega=(1.0, 0.0))
+    torch.testing.assert_close(logits(model), logits(alone))
+
+
 def test_a_soup_equals_a_plain_adapter(backbone: Backbone, task: Task, make_source: Make, tmp_path: Path) -> None:
     sources = [make_source(name, backbone).save(tmp_path / name) for name in ("a", "b", "c")]
     model = built(backbone, task, Shelf(sources), "adaptersoup", weights=(0.25, 0.0, 0.75))
@@ -196,10 +271,14 @@ def _narrow(backbone: Backbone) -> Any:
     return config
 
 
-@pytest.mark.parametrize("name", ["scalearn", "adaptersoup", "uniform-average"])
-def test_lora_sources_of_other_modules(backbone: Backbone, task: Task, train_source: Make, name: str) -> None:
+def test_a_soup_of_lora_sources_of_other_modules(backbone: Backbone, task: Task, train_source: Make) -> None:
     sources = [train_source("a", LoRA(rank=2)), train_source("b", LoRA(rank=2, modules=("key",)))]
-    refused(task, backbone, sources, name, r"different places \('a' on query, value; 'b' on key\)")
+    refused(task, backbone, sources, "adaptersoup", r"different places \('a' on query, value; 'b' on key\)")
+
+
+def test_lora_beside_ia3(backbone: Backbone, task: Task, train_source: Make) -> None:
+    sources = [train_source("a", LoRA(rank=2, modules=("key",))), train_source("b", IA3(modules=("key",)))]
+    refused(task, backbone, sources, "scalearn", r"of one kind can be combined, but 'a' is of lora, 'b' is of ia3")
 
 
 def test_lora_beside_adapters(backbone: Backbone, task: Task, train_source: Make, make_source: Make) -> None:

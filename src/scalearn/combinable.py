@@ -1,7 +1,8 @@
-"""Between the deltas of a source and its tensors: the three kinds of delta that transfer methods can combine.
+"""Between the deltas of a source and its tensors: the kinds of delta that transfer methods can combine.
 
-Tensors are named ``layers.<index>.<parameter>`` for a delta on a layer's output, ``layers.<index>.<role>.<parameter>``
-for one on a linear map, and ``rule`` for the rule that the layers of a Compacter++ share.
+Tensors are named ``layers.<index>.<parameter>`` for a delta on a layer's output, ``layers.<index>.<site>.<parameter>``
+for one on a linear map or its input, with the site's name (`scalearn.sites`), and ``rule`` for the rule that the layers
+of a Compacter++ share.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from scalearn.deltas import Activation, Bottleneck, Compacter, Lora
+from scalearn.deltas import Activation, Bottleneck, Compacter, Lora, Rescaling
 from scalearn.errors import InputError
 from scalearn.sites import LAYER, Placement
 
-COMBINABLE = ("adapter", "compacter++", "lora")
+MODULES = {"lora": ("query", "value"), "ia3": ("key", "value", "intermediate")}
+"""Methods on linear maps, and their maps where none are named."""
+
+COMBINABLE = ("adapter", "compacter++", *MODULES)
 """Names of the methods whose deltas are sources."""
 
 _RULE = "rule"
@@ -51,7 +55,7 @@ def deltas_from(
     """
     if method not in COMBINABLE:
         raise InputError(f"is of method {method!r}, but sources are {', '.join(COMBINABLE)}: train or import it anew")
-    roles = options.get("modules", ("query", "value")) if method == "lora" else [LAYER]
+    roles = options.get("modules", MODULES[method]) if method in MODULES else [LAYER]
     if not isinstance(roles, list | tuple) or not all(isinstance(role, str) for role in roles):
         raise InputError(f"has modules {roles!r}, not a list of names: train or import it anew")
     sites = {role: "" if role == LAYER else f"{role}." for role in roles}
@@ -83,6 +87,8 @@ def _delta(
         delta: nn.Module = Lora(
             inputs=down.shape[1], outputs=up.shape[0], rank=down.shape[0], alpha=float(options.get("alpha", 16.0))
         )
+    elif method == "ia3":
+        delta = Rescaling(width=own["scale"].shape[0])
     elif method == "compacter++":
         if rule is None:
             raise KeyError(_RULE)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scalearn import sites
 from scalearn.backbones import Backbone
-from scalearn.deltas import FixedOmega, ScaledLoras, ScaledSources
+from scalearn.deltas import FixedOmega, Scaled
 from scalearn.encoding import Features, encode
 from scalearn.errors import InputError
 from scalearn.methods.combine import scaled
@@ -115,7 +115,7 @@ class TaskEvidence:
         values = FixedOmega([float(value) for value in omega]).to(model.device)
         for layers in self._fused.values():
             for delta in layers:
-                assert isinstance(delta, ScaledSources | ScaledLoras)
+                assert isinstance(delta, Scaled)
                 delta.omega = values
         sites.attach(model, self._fused)
         try:

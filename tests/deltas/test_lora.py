@@ -66,6 +66,16 @@ def test_equation_with_gradients(rank: int, alpha: float) -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_a_wider_update_is_the_same_update_and_an_absent_one_is_none() -> None:
+    delta, x, y = lora(3, 7.0), torch.randn(2, INPUTS), torch.randn(2, OUTPUTS)
+    wide = delta.widened(5)
+    assert (wide.down.out_features, wide.scaling) == (5, 1.0)
+    torch.testing.assert_close(wide(x, y), delta(x, y))
+    absent = delta.double().absent()
+    assert absent.up.weight.dtype == torch.float64 and not any(p.any() for p in absent.parameters())
+    assert torch.equal(absent(x.double(), y.double()), y.double())
+
+
 def test_starts_as_the_identity() -> None:
     delta = Lora(inputs=400, outputs=300, rank=8, alpha=16.0)
     x, y = torch.randn(3, 400), torch.randn(3, 300)

@@ -38,7 +38,7 @@ def test_all_faults_at_once() -> None:
             taks=["rte"],
             tasks=["rte", "colla"],
             methods=["scalern", {"name": "scalearn", "options": {"dropot": 0.1}}],
-            sources={"task": ["rte"], "counts": [0], "method": "ia3"},
+            sources={"task": ["rte"], "counts": [0], "method": "propetl"},
             changes={"epoch": 3},
             few_shot={"k": [4], "protocol": "papers"},
         )
@@ -49,7 +49,7 @@ def test_all_faults_at_once() -> None:
         "dropot",
         "sources.task is not known; did you mean 'tasks'? (valid are tasks, shelf,",
         "sources.counts.0: Input should be greater than 0, given 0",
-        "ia3 gives no source; valid are adapter, compacter++, lora",
+        "propetl gives no source; valid are adapter, compacter++, ia3, lora",
         "changes: recipe: epoch",
         "few_shot.protocol: Input should be 'paper' or 'true', given 'papers'",
     ):

@@ -10,11 +10,14 @@ from scalearn.deltas.compacter import Compacter, new_rule
 from scalearn.deltas.conditioning import PerTask, TaskSwitch, safe_key
 from scalearn.deltas.fusion import AdapterFusion
 from scalearn.deltas.hyperformer import GeneratedBottleneck, HyperNetworks, TaskEncoder
-from scalearn.deltas.ia3 import Rescaling
+from scalearn.deltas.ia3 import Rescaling, ScaledRescalings
 from scalearn.deltas.lora import Lora, ScaledLoras
 from scalearn.deltas.propetl import JointMaskedBottleneck, MaskedBottleneck, MaskScores
 from scalearn.deltas.scaling import Constraint, FixedOmega, Omega, ScaledSources
 from scalearn.deltas.soup import average
+
+Scaled = ScaledSources | ScaledLoras | ScaledRescalings
+"""Sources of one site, combined by an ``omega``; each can ``fold`` into one ordinary delta."""
 
 __all__ = [
     "Activation",
@@ -32,7 +35,9 @@ __all__ = [
     "Omega",
     "PerTask",
     "Rescaling",
+    "Scaled",
     "ScaledLoras",
+    "ScaledRescalings",
     "ScaledSources",
     "TaskEncoder",
     "TaskSwitch",

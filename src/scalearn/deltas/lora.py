@@ -46,6 +46,22 @@ class Lora(nn.Module):
         """alpha / r."""
         return self.alpha / self.down.out_features
 
+    def absent(self) -> Lora:
+        """An update of the same map that changes nothing, of rank 1."""
+        absent = Lora(inputs=self.down.in_features, outputs=self.up.out_features, rank=1, alpha=1.0)
+        nn.init.zeros_(absent.down.weight)
+        return absent.to(self.up.weight)
+
+    @torch.no_grad()
+    def widened(self, rank: int) -> Lora:
+        """The same update padded with zeros to a rank that is at least its own, scaled by 1."""
+        wide = Lora(inputs=self.down.in_features, outputs=self.up.out_features, rank=rank, alpha=float(rank))
+        wide = wide.to(self.up.weight)
+        spare = rank - self.down.out_features
+        wide.down.weight.copy_(F.pad(self.down.weight, [0, 0, 0, spare]))
+        wide.up.weight.copy_(F.pad(self.scaling * self.up.weight, [0, spare]))
+        return wide
+
     def weight(self) -> Tensor:
         """What is added to W, (outputs, inputs)."""
         return self.scaling * (self.up.weight @ self.down.weight)

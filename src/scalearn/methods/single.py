@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from scalearn.combinable import MODULES
 from scalearn.deltas import Activation, Bottleneck, Compacter, Lora, MaskedBottleneck, MaskScores, Rescaling, new_rule
 from scalearn.methods.base import Entry, Method, Setting, default, published
-from scalearn.sites import LAYER, Placement, Shape
+from scalearn.sites import INPUT, LAYER, Placement, Shape
 
 
 def bottleneck_width(shape: Shape, reduction_factor: int) -> int:
@@ -128,7 +129,11 @@ class ProPETL(Method):
 class IA3(Method):
     """Keys, values and intermediate activations rescaled (`scalearn.deltas.Rescaling`), before the activation."""
 
+    gives_source: ClassVar[bool] = True
     reference: ClassVar[str] = "Liu et al., NeurIPS 2022"
+
+    modules: tuple[str, ...] = Field(MODULES["ia3"], min_length=1)
+    """Which linear maps: roles or paths (`scalearn.sites`); with ``:input`` behind, what is rescaled is the input."""
 
     @property
     def name(self) -> str:
@@ -136,11 +141,19 @@ class IA3(Method):
         return "ia3"
 
     def build(self, setting: Setting) -> Placement:
-        """A scale of ones on the output of each of the three maps of every layer."""
-        return {
-            role: [Rescaling(width=setting.shape.linear(role)[1]) for _ in range(setting.shape.layers)]
-            for role in ("key", "value", "intermediate")
-        }
+        """A scale of ones on the output or input of each map of every layer."""
+
+        def scale(site: str) -> Rescaling:
+            inputs, outputs = setting.shape.linear(site)
+            return Rescaling(width=inputs if site.endswith(INPUT) else outputs)
+
+        return {site: [scale(site) for _ in range(setting.shape.layers)] for site in self.modules}
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out the published modules: runs from before there were others keep their names, and are found."""
+        fields: dict[str, Any] = handler(self)
+        return fields if self.modules != MODULES["ia3"] else {}
 
 
 class LoRA(Method):
@@ -153,8 +166,8 @@ class LoRA(Method):
     """r."""
     alpha: float = Field(16.0, gt=0)
     """The update is scaled by alpha / r."""
-    modules: tuple[str, ...] = Field(("query", "value"), min_length=1)
-    """Which linear maps: of query, key, value and intermediate."""
+    modules: tuple[str, ...] = Field(MODULES["lora"], min_length=1)
+    """Which linear maps: of query, key, value and intermediate, or paths (`scalearn.sites`)."""
     folded: bool = False
     """Whether a loaded model adds the updates to the weights themselves, as `TransferModel.fold` did."""
 

@@ -58,22 +58,24 @@ class ScaLearn(Transfer):
     def build(self, setting: Setting) -> Placement:
         """The fused sources, scaled by an omega per layer or one for all."""
 
-        def omega(outputs: int) -> Omega:
-            return Omega(
-                sources=len(setting.sources),
-                width=1 if self.uniform else outputs,
-                init_scale=self.init_scale,
-                dropout=self.omega_dropout,
-                constraint=self.constraint,
-            )
+        count = len(setting.sources)
+        return scaled(setting.sources, lambda outputs: self.omega(count, outputs), shared=self.shared)
 
-        return scaled(setting.sources, omega, shared=self.shared)
+    def omega(self, sources: int, outputs: int) -> Omega:
+        """Fresh coefficients for so many sources of a site of so many outputs."""
+        return Omega(
+            sources=sources,
+            width=1 if self.uniform else outputs,
+            init_scale=self.init_scale,
+            dropout=self.omega_dropout,
+            constraint=self.constraint,
+        )
 
     def penalty(self, deltas: Sequence[nn.Module]) -> Tensor | float:
         """Lambda times the omega regulariser, summed over layers."""
         if not self.regularisation:
             return 0.0
-        omegas = [delta.omega for delta in deltas if isinstance(delta, d.ScaledSources | d.ScaledLoras)]
+        omegas = [delta.omega for delta in deltas if isinstance(delta, d.Scaled)]
         return self.regularisation * sum(omega.penalty() for omega in omegas if isinstance(omega, Omega))
 
 
