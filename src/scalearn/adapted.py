@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
 
@@ -18,15 +18,18 @@ from scalearn.attention import supports_lean
 from scalearn.backbones import Backbone, BackboneReference
 from scalearn.deltas import Lora
 from scalearn.dropout import make_cheap
-from scalearn.encoding import Features, batches, encode, lengths_of
+from scalearn.encoding import Features, batches, encode, labels_of, lengths_of
 from scalearn.errors import InputError
 from scalearn.heads import Head, pool
 from scalearn.methods import Method, Setting
 from scalearn.precision import Attention, Precision, attention_for, autocast
-from scalearn.reading import pooled
+from scalearn.reading import flattened, pooled
 from scalearn.sites import Placement
 from scalearn.tasks import Task
 from scalearn.tokens import tokens_of
+
+if TYPE_CHECKING:
+    from scalearn.encoding import Processor
 
 
 class Answer(NamedTuple):
@@ -53,6 +56,7 @@ class AdaptedModel(nn.Module, ABC):
         self.sources = tuple(setting.sources)
         self.reference = BackboneReference.of(backbone)
         self.tokenizer = backbone.tokenizer
+        self.image_processor = backbone.image_processor
         self.pooling = backbone.pooling
         self.backbone = backbone.model
         self.backbone.requires_grad_(method.trains_backbone)
@@ -87,18 +91,18 @@ class AdaptedModel(nn.Module, ABC):
         Args:
             head: of the task.
             batch: ``input_ids`` (B, S), or (B, C, S) where each row is a multiple choice; ``attention_mask`` and
-                ``token_type_ids`` of the same shape, where there are any. Or ``pooled`` alone, from `pooled_of`.
+                ``token_type_ids`` of the same shape, where there are any. Or ``pixel_values`` (B, C, H, W) of images.
+                Or ``pooled`` alone, from `pooled_of`.
             output_hidden_states: also return them.
         """
         states: tuple[Tensor, ...] | None = None
         if "pooled" in batch:  # what the frozen part gives was computed before: (B, d), or (B, C, d)
             read = batch["pooled"]
         elif output_hidden_states:
-            shape = batch["input_ids"].shape
-            flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
+            flat, shape = flattened(batch)
             encoded: BaseModelOutput = self.backbone(**flat, output_hidden_states=True)
             states = encoded.hidden_states
-            read = pool(encoded.last_hidden_state, flat.get("attention_mask"), head.pooling).view(*shape[:-1], -1)
+            read = pool(encoded.last_hidden_state, flat.get("attention_mask"), head.pooling).view(*shape, -1)
         else:
             read = pooled(self.backbone, batch, head.pooling)
         scores = head.score(read)
@@ -179,21 +183,32 @@ class AdaptedModel(nn.Module, ABC):
         """
         if self.tokenizer is None:
             raise InputError(
-                "this model was built without a tokenizer: give one in its Backbone, or pass token ids to forward"
+                "this model was built without a tokenizer or image processor: give one in its Backbone, or pass token "
+                "ids or pixels to forward"
             )
         return self.tokenizer
 
-    def encode_for(self, task: Task, texts: Mapping[str, Sequence[Any]], labels: Any = None) -> list[Features]:
-        """Tokenises the text columns of a task; see `scalearn.encoding.encode`."""
+    def need_processor(self) -> Processor:
+        """What turns rows into tensors: the backbone's tokenizer or image processor.
+
+        Raises:
+            InputError: the model was built without one.
+        """
+        return self.need_tokenizer() if self.image_processor is None else self.image_processor
+
+    def encode_for(self, task: Task, columns: Mapping[str, Sequence[Any]], labels: Any = None) -> Sequence[Features]:
+        """Encodes the columns of a task, texts or images; see `scalearn.encoding.encode`."""
+        check_inputs(self.backbone, task, name=self.reference.name)
         return encode(
-            self.need_tokenizer(), texts, max_length=task.max_length, truncation=task.truncation, labels=labels
+            self.need_processor(), columns, max_length=task.max_length, truncation=task.truncation, labels=labels
         )
 
     def rows_of(self, task: Task, split: str, *, progress: bool = False) -> Sequence[Features]:
-        """A split of a task, tokenised, with labels; see `scalearn.tokens.tokens_of`."""
+        """A split of a task, encoded, with labels; see `scalearn.tokens.tokens_of`."""
+        check_inputs(self.backbone, task, name=self.reference.name)
         data = task.splits[split]
         return tokens_of(
-            self.need_tokenizer(),
+            self.need_processor(),
             data,
             max_length=task.max_length,
             truncation=task.truncation,
@@ -226,8 +241,8 @@ class AdaptedModel(nn.Module, ABC):
 
         states = self._over(rows, compute, batch_size=batch_size, precision=precision)
         return [
-            {"pooled": own, "labels": row["labels"], "length": int(length)}  # the length decides about batches
-            for own, row, length in zip(states, rows, lengths_of(rows), strict=True)
+            {"pooled": own, "labels": label, "length": int(length)}  # the length decides about batches
+            for own, label, length in zip(states, labels_of(rows), lengths_of(rows), strict=True)
         ]
 
     @torch.no_grad()
@@ -245,7 +260,7 @@ class AdaptedModel(nn.Module, ABC):
         self.backbone.set_attn_implementation(self._attention_for(training=False, precision=precision))
         result: Tensor | None = None
         try:
-            for positions, batch in batches(self.need_tokenizer(), rows, batch_size=batch_size):
+            for positions, batch in batches(self.need_processor(), rows, batch_size=batch_size):
                 batch.pop("labels", None)
                 with autocast(precision, self.device):
                     values = compute({key: value.to(self.device) for key, value in batch.items()})
@@ -291,6 +306,27 @@ class AdaptedModel(nn.Module, ABC):
         total = sum(p.numel() for p in self.parameters() if p.requires_grad)
         head = sum(p.numel() for one in self.heads_by_task().values() for p in one.parameters() if p.requires_grad)
         return {"method": total - head, "head": head, "total": total}
+
+
+def check_inputs(backbone: PreTrainedModel, task: Task, *, name: str) -> None:
+    """Raises `InputError` if a task is of texts and a backbone reads images, or the reverse.
+
+    Args:
+        backbone: with or without deltas.
+        task: what is to be learned or computed.
+        name: of the backbone.
+    """
+    reads_images = backbone.main_input_name == "pixel_values"
+    if reads_images and task.image is None:
+        raise InputError(
+            f"task {task.name!r} is of texts, but backbone {name} reads images: give a backbone that reads texts "
+            "(--backbone), or name a column of images (image=, --image)"
+        )
+    if task.image is not None and not reads_images:
+        raise InputError(
+            f"task {task.name!r} is of images, but backbone {name} reads texts: give a vision backbone "
+            "(--backbone), for instance google/vit-base-patch16-224-in21k"
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Backbones: a name, a folder or a Hub id becomes a frozen model, its tokenizer, its pooling and its fingerprint."""
+"""Backbones: a name, folder or Hub id becomes a frozen model, with its tokenizer or image processor, fingerprinted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -19,7 +20,11 @@ from transformers.utils import cached_file
 from scalearn.encoding import Features, batches
 from scalearn.errors import InputError
 from scalearn.heads import Pooling
+from scalearn.images import ImageProcessor
 from scalearn.reading import pooled
+
+if TYPE_CHECKING:
+    from scalearn.encoding import Processor
 
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -38,9 +43,16 @@ class Backbone:
     """What the user called it: ``minilm``, a folder or a Hub id."""
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase | None
+    image_processor: ImageProcessor | None = None
+    """Of a backbone that reads images, in place of a tokenizer."""
     pooling: Pooling
     fingerprint: str
     """See `fingerprint`."""
+
+    @property
+    def processor(self) -> Processor | None:
+        """What turns rows into tensors: its image processor, or its tokenizer."""
+        return self.tokenizer if self.image_processor is None else self.image_processor
 
     @property
     def width(self) -> int:
@@ -54,17 +66,17 @@ class Backbone:
 
     @torch.no_grad()
     def pooled(self, rows: Sequence[Features], *, batch_size: int = 64) -> Tensor:
-        """What a head reads of tokenised rows, in evaluation mode, on the CPU: (N, d), or (N, C, d) for choices.
+        """What a head reads of encoded rows, in evaluation mode, on the CPU: (N, d), or (N, C, d) for choices.
 
         Args:
             rows: at least one.
             batch_size: rows at a time; rows of like length go together.
         """
-        if self.tokenizer is None:
+        if self.processor is None:
             raise InputError(f"{self.name} was wrapped without a tokenizer: give one in its Backbone")
         self.model.eval()
         parts: dict[int, Tensor] = {}
-        for positions, batch in batches(self.tokenizer, rows, batch_size=batch_size):
+        for positions, batch in batches(self.processor, rows, batch_size=batch_size):
             states = pooled(self.model, {k: v.to(self.model.device) for k, v in batch.items()}, self.pooling).cpu()
             parts |= dict(zip(positions, states, strict=True))
         return torch.stack([parts[position] for position in range(len(rows))])
@@ -124,29 +136,46 @@ def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Back
     try:
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         model = AutoModel.from_pretrained(location, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        tokenizer, image_processor = None, None
+        if model.main_input_name == "pixel_values":
+            image_processor = ImageProcessor.load(location, config)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"backbone {name!r} cannot be loaded ({first_line}): give {MINILM!r}, a folder with config.json, a "
-            "tokenizer and model.safetensors, or a Hub id that has them (with network, or already in the Hub's cache)"
+            "tokenizer (or preprocessor_config.json) and model.safetensors, or a Hub id that has them (with network, "
+            "or already in the Hub's cache)"
         ) from error
-    if tokenizer.pad_token is None:
+    if tokenizer is not None and tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         model.config.pad_token_id = tokenizer.pad_token_id
     decided = pooling or _declared_pooling(location) or ("last" if config.model_type in DECODERS else "first")
-    return wrap_backbone(model, tokenizer, name=name, pooling=decided)
+    return wrap_backbone(model, tokenizer, name=name, pooling=decided, image_processor=image_processor)
 
 
 def wrap_backbone(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, name: str, pooling: Pooling = "first"
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    name: str,
+    pooling: Pooling = "first",
+    image_processor: ImageProcessor | None = None,
 ) -> Backbone:
     """A `Backbone` from a model that is loaded already. Freezes it and drops its pooler, which no head here reads."""
     base = model.base_model
     if getattr(base, "pooler", None) is not None:
         base.pooler = None
     base.requires_grad_(False)
-    return Backbone(name=name, model=base, tokenizer=tokenizer, pooling=pooling, fingerprint=fingerprint(base))
+    return Backbone(
+        name=name,
+        model=base,
+        tokenizer=tokenizer,
+        image_processor=image_processor,
+        pooling=pooling,
+        fingerprint=fingerprint(base),
+    )
 
 
 def fingerprint(model: torch.nn.Module) -> str:

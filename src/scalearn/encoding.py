@@ -1,25 +1,33 @@
-"""From texts to padded batches of token ids, bucketed by length. torch is imported where its tensors are made."""
+"""From texts to padded batches of token ids, bucketed by length, and from images to batches of pixels.
+
+torch is imported where its tensors are made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalearn.errors import InputError
+from scalearn.images import IMAGE, ImageProcessor, Images
 from scalearn.kinds import Truncation
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    Processor: TypeAlias = PreTrainedTokenizerBase | ImageProcessor
+    """What turns rows into tensors: a backbone's tokenizer, or its image processor."""
+
 Features = dict[str, Any]
 """One row: ``input_ids``, ``attention_mask``, where the backbone has them ``token_type_ids``, and maybe ``labels``.
 
-Or ``pooled``, ``length`` (tokens) and ``labels``, where the frozen part was computed before (`AdaptedModel.pooled_of`).
+Of an image ``pixel_values``, ``length`` (patches) and maybe ``labels``; where the frozen part was computed before
+(`AdaptedModel.pooled_of`), ``pooled``, ``length`` (tokens or patches) and ``labels``.
 """
 
 MULTIPLE = 8
@@ -27,19 +35,19 @@ MULTIPLE = 8
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Mapping[str, Sequence[Any]],
+    processor: Processor,
+    columns: Mapping[str, Sequence[Any]],
     *,
     max_length: int,
     truncation: Truncation = "longest_first",
     labels: Sequence[Any] | None = None,
-) -> list[Features]:
-    """Tokenises rows of one or two texts, or of one text and its choices.
+) -> Sequence[Features]:
+    """Tokenises rows of one or two texts, or of one text and its choices; or has rows of images opened when looked at.
 
     Args:
-        tokenizer: the backbone's.
-        texts: ``text_a`` and, for pairs, ``text_b``, N texts each; or ``choices``, N lists of C texts, each of which
-            makes a pair with the row's ``text_a``.
+        processor: the backbone's.
+        columns: ``text_a`` and, for pairs, ``text_b``, N texts each; or ``choices``, N lists of C texts, each of which
+            makes a pair with the row's ``text_a``; or ``image``, N images as `scalearn.images.open_image` takes them.
         max_length: tokens kept of a text or pair.
         truncation: which text of a pair is cut; where the second alone fills the room, always the longer one.
         labels: N class indices, numbers or lists of 0 and 1, if there are any.
@@ -47,17 +55,19 @@ def encode(
     Returns:
         N rows, not padded. With choices each column of a row is a list of C lists.
     """
-    if not len(texts["text_a"]):
+    if isinstance(processor, ImageProcessor):
+        return Images(processor, columns[IMAGE], labels)
+    if not len(columns["text_a"]):
         return []
-    limit = min(max_length, tokenizer.model_max_length)
-    if "choices" in texts:
-        rows = _encode_choices(tokenizer, texts["text_a"], texts["choices"], limit=limit, truncation=truncation)
-    elif "text_b" in texts:
+    limit = min(max_length, processor.model_max_length)
+    if "choices" in columns:
+        rows = _encode_choices(processor, columns["text_a"], columns["choices"], limit=limit, truncation=truncation)
+    elif "text_b" in columns:
         rows = _encode_pairs(
-            tokenizer, list(texts["text_a"]), list(texts["text_b"]), limit=limit, truncation=truncation
+            processor, list(columns["text_a"]), list(columns["text_b"]), limit=limit, truncation=truncation
         )
     else:
-        rows = _rows(tokenizer(list(texts["text_a"]), truncation=True, max_length=limit))
+        rows = _rows(processor(list(columns["text_a"]), truncation=True, max_length=limit))
     if labels is not None:
         for row, label in zip(rows, labels, strict=True):
             row["labels"] = label
@@ -105,8 +115,11 @@ def _encode_choices(
 
 
 def row_length(row: Features) -> int:
-    """Tokens that a row costs in a batch of its like; of a multiple choice, those of its longest choice times C."""
-    if "pooled" in row:
+    """Tokens that a row costs in a batch of its like; of a multiple choice, those of its longest choice times C.
+
+    Of an image, patches.
+    """
+    if "length" in row:
         return int(row["length"])
     ids = row["input_ids"]
     return len(ids) * max(map(len, ids)) if isinstance(ids[0], list) else len(ids)
@@ -118,9 +131,18 @@ def lengths_of(rows: Sequence[Features]) -> NDArray[np.int64]:
     return np.array([row_length(row) for row in rows], dtype=np.int64) if known is None else known
 
 
+def labels_of(rows: Sequence[Features]) -> Sequence[Any]:
+    """The label of each of N rows that have them; from the rows' own ``labels`` if they can, without reading a row."""
+    known: Sequence[Any] | None = getattr(rows, "labels", None)
+    return [row["labels"] for row in rows] if known is None else known
+
+
 def padded_lengths_of(rows: Sequence[Features]) -> NDArray[np.int64]:
     """Tokens that each of N >= 1 rows of one task takes up in a batch of its like, padding included, (N,)."""
-    ids = rows[0]["input_ids"]
+    first = rows[0]
+    if "input_ids" not in first:  # images are all of one size
+        return lengths_of(rows)
+    ids = first["input_ids"]
     multiple = MULTIPLE * (len(ids) if isinstance(ids[0], list) else 1)  # each of C choices is padded
     return -(-lengths_of(rows) // multiple) * multiple
 
@@ -142,6 +164,12 @@ class Reordered(Sequence[Features]):
         """Tokens of each row."""
         return lengths_of(self.rows)[self.order]
 
+    @property
+    def labels(self) -> list[Any]:
+        """The label of each row."""
+        labels = labels_of(self.rows)
+        return [labels[position] for position in self.order.tolist()]
+
     def __len__(self) -> int:
         return len(self.order)
 
@@ -155,15 +183,24 @@ class Reordered(Sequence[Features]):
         return self.rows[int(self.order[index])]
 
 
-def padder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]], dict[str, NDArray[np.int64]]]:
+def padder(processor: Processor) -> Callable[[Sequence[Features]], dict[str, NDArray[Any]]]:
     """Pads a batch to its longest row, rounded up to a `MULTIPLE`, on the tokenizer's side and with its ids.
 
     Returns:
-        What makes of rows their tokens: (B, S), or (B, C, S) for multiple choice.
+        What makes of rows their tokens: (B, S), or (B, C, S) for multiple choice; of images their pixels, float32
+        (B, C, H, W).
 
     Raises:
         InputError: the tokenizer has nothing to pad with.
     """
+    return _stack if isinstance(processor, ImageProcessor) else _padder(processor)
+
+
+def _stack(rows: Sequence[Features]) -> dict[str, NDArray[np.float32]]:
+    return {"pixel_values": np.stack([row["pixel_values"] for row in rows])}
+
+
+def _padder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]], dict[str, NDArray[np.int64]]]:
     if tokenizer.pad_token_id is None:
         raise InputError("the tokenizer has no padding token: set one (tokenizer.pad_token = tokenizer.eos_token)")
     fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id, "attention_mask": 0}
@@ -183,13 +220,13 @@ def padder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]],
     return pad
 
 
-def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
+def collator(processor: Processor) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
     """As `padder`, with labels, as tensors.
 
     The tensors are those of transformers' ``DataCollatorWithPadding``, which takes 20 times as long.
 
     Returns:
-        What makes of rows a batch: tensors (B, S), or (B, C, S) for multiple choice; ``labels`` (B,), or
+        What makes of rows a batch: tensors (B, S), or (B, C, S) for multiple choice, or pixels; ``labels`` (B,), or
         floats (B, labels).
 
     Raises:
@@ -197,18 +234,18 @@ def collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]
     """
     import torch
 
-    pad = padder(tokenizer)
+    pad = padder(processor)
 
-    def labels_of(rows: Sequence[Features]) -> Tensor:
-        labels = [row["labels"] for row in rows]
-        return torch.tensor(labels, dtype=torch.float32 if isinstance(labels[0], list) else None)
+    def labels(rows: Sequence[Features]) -> Tensor:
+        values = [row["labels"] for row in rows]
+        return torch.tensor(values, dtype=torch.float32 if isinstance(values[0], list) else None)
 
     def collate(rows: Sequence[Features]) -> dict[str, Tensor]:
         if "pooled" in rows[0]:
-            return {"pooled": torch.stack([row["pooled"] for row in rows]), "labels": labels_of(rows)}
+            return {"pooled": torch.stack([row["pooled"] for row in rows]), "labels": labels(rows)}
         batch = {name: torch.from_numpy(ids) for name, ids in pad(rows).items()}
         if "labels" in rows[0]:
-            batch["labels"] = labels_of(rows)
+            batch["labels"] = labels(rows)
         return batch
 
     return collate
@@ -229,9 +266,9 @@ def by_length(rows: Sequence[Features], *, batch_size: int) -> Iterator[list[int
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Features], *, batch_size: int
+    processor: Processor, rows: Sequence[Features], *, batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Batches of rows of like length, longest first, each with the positions of its rows in `rows`."""
-    collate = collator(tokenizer)
+    collate = collator(processor)
     for chosen in by_length(rows, batch_size=batch_size):
         yield chosen, collate([rows[i] for i in chosen])

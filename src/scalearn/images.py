@@ -1,6 +1,6 @@
 """Images: opened from wherever they are, and made into the pixels that a backbone reads.
 
-    row    pixel_values: float32 (C, H, W), and maybe labels
+    row    pixel_values: float32 (C, H, W), length (patches), and maybe labels
     batch  pixel_values: float32 (B, C, H, W); all images are of one size, so nothing is padded and there is no mask
 
 A row is opened when it is looked at and let go with its batch, so that memory holds one batch of pixels, however large
@@ -200,5 +200,5 @@ class Images(Sequence["Features"]):
             opened = open_image(image)
         except InputError as error:
             raise InputError(f"image of row {row + 1}{name_of(image)}: {error}") from error
-        features: Features = {"pixel_values": self.processor.pixels(opened)}
+        features: Features = {"pixel_values": self.processor.pixels(opened), "length": self.processor.length}
         return features if self.labels is None else features | {"labels": self.labels[row]}

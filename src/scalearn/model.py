@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from scalearn import sites
-from scalearn.adapted import AdaptedModel, seeded
+from scalearn.adapted import AdaptedModel, check_inputs, seeded
 from scalearn.atomic import new_folder
 from scalearn.backbones import MINILM, Backbone, load_backbone
 from scalearn.combinable import tensors_of
@@ -25,7 +25,7 @@ from scalearn.errors import InputError
 from scalearn.heads import Head, Pooling
 from scalearn.methods import Adapter, LoRA, Method, Setting, method_from_name
 from scalearn.precision import Precision
-from scalearn.prediction import Prediction, predictions, text_columns
+from scalearn.prediction import Prediction, columns_of, predictions
 from scalearn.pushing import Pushed, Pushing
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
 from scalearn.selection import TaskEvidence
@@ -91,6 +91,7 @@ class TransferModel(AdaptedModel):
             backbone = load_backbone(backbone, pooling=pooling)
         elif pooling is not None:
             backbone = replace(backbone, pooling=pooling)
+        check_inputs(backbone.model, task, name=backbone.name)
         if sources is not None:
             sources.check_fits(backbone)
             method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
@@ -113,6 +114,7 @@ class TransferModel(AdaptedModel):
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
         pooled: Tensor | None = None,
+        pixel_values: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> SequenceClassifierOutput:
         """Logits, and the loss where there are labels.
@@ -123,6 +125,7 @@ class TransferModel(AdaptedModel):
             token_type_ids: of the same shape, for backbones that have them.
             labels: (B,), class indices, numbers or right choices; (B, labels) of 0 and 1 for multi-label.
             pooled: (B, d) or (B, C, d), instead of tokens: what `pooled_of` computed of them.
+            pixel_values: (B, C, H, W), instead of tokens: images.
             output_hidden_states: also return the hidden states, L + 1 of (B, S, d).
 
         Returns:
@@ -134,29 +137,29 @@ class TransferModel(AdaptedModel):
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "pooled": pooled,
+            "pixel_values": pixel_values,
         }
         return self.computed(self.head, batch, labels, output_hidden_states=output_hidden_states)
 
-    def predict(
-        self, texts: Sequence[str | tuple[str, ...]], *, batch_size: int = 64, precision: Precision = "auto"
-    ) -> list[Prediction]:
-        """Answers rows of texts.
+    def predict(self, rows: Sequence[Any], *, batch_size: int = 64, precision: Precision = "auto") -> list[Prediction]:
+        """Answers rows of texts or images.
 
         Args:
-            texts: one string, or a tuple of one or two, per row, as the task has them; for multiple choice, the text
-                and then its choices.
+            rows: one string, or a tuple of one or two, per row, as the task has them; for multiple choice, the text
+                and then its choices; for images a path, the bytes of a file or a `PIL.Image.Image`.
             batch_size: rows at a time; rows of like length go together.
             precision: see `scalearn.precision`.
 
         Raises:
-            InputError: a row has another number of texts than the task, or one that is not a string.
+            InputError: a row has another number of texts than the task, or one that is not a string; or it is no image
+                that can be opened.
         """
-        columns = text_columns(texts, self.task)
+        columns = columns_of(rows, self.task)
         return predictions(self.logits(self.encode(columns), batch_size=batch_size, precision=precision), self.task)
 
-    def encode(self, texts: Mapping[str, Sequence[Any]], labels: Any = None) -> list[Features]:
-        """Tokenises the text columns of the model's task."""
-        return self.encode_for(self.task, texts, labels)
+    def encode(self, columns: Mapping[str, Sequence[Any]], labels: Any = None) -> Sequence[Features]:
+        """Encodes the columns of the model's task, texts or images."""
+        return self.encode_for(self.task, columns, labels)
 
     def logits(self, rows: Sequence[Features], *, batch_size: int = 64, precision: Precision = "auto") -> Tensor:
         """Logits in float32 of tokenised rows, in their order, in evaluation mode: (N, outputs), or (N, C)."""

@@ -1,15 +1,17 @@
-"""From rows of texts to the columns that are encoded, and from logits to answers."""
+"""From rows of texts or images to the columns that are encoded, and from logits to answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scalearn.errors import InputError
+from scalearn.images import IMAGE, check_images, name_of
 from scalearn.tasks import Task
 
 
@@ -23,6 +25,25 @@ class Prediction:
     """Per class or choice, summing to 1; per label, each between 0 and 1 (multi-label); empty for regression."""
 
 
+def columns_of(rows: Sequence[Any], task: Task) -> dict[str, Sequence[Any]]:
+    """What `scalearn.encoding.encode` takes, from rows as `TransferModel.predict` does.
+
+    Args:
+        rows: texts, see `text_columns`; or images: paths, bytes of files, or PIL images. Each is opened once.
+        task: whose rows they are.
+
+    Raises:
+        InputError: a row is not what the task has.
+    """
+    if task.image is None:
+        return {**text_columns(rows, task)}
+    if isinstance(rows, str | bytes | Path) or not isinstance(rows, Sequence):
+        raise InputError("predict takes a list of rows: give [image], not image")
+    images = list(rows)
+    check_images(images, place=lambda row: f"row {row + 1}{name_of(images[row])}")
+    return {IMAGE: images}
+
+
 def text_columns(texts: Sequence[str | tuple[str, ...]], task: Task) -> dict[str, list[Any]]:
     """Columns ``text_a`` and, for pairs, ``text_b``, from one string or tuple of strings per row.
 
@@ -33,7 +54,7 @@ def text_columns(texts: Sequence[str | tuple[str, ...]], task: Task) -> dict[str
     """
     if isinstance(texts, str):
         raise InputError("predict takes a list of rows: give [text], not text")
-    rows = [(row,) if isinstance(row, str) else tuple(row) for row in texts]
+    rows = [tuple(row) if isinstance(row, list | tuple) else (row,) for row in texts]
     wanted = (*task.text, *task.choices)
     count = len(wanted)
     for number, row in enumerate(rows, start=1):

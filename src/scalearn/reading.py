@@ -30,11 +30,11 @@ def pooled(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: Pooling
 
     Args:
         model: the backbone, with its deltas.
-        batch: ``input_ids`` (B, S) or (B, C, S), and what else the backbone takes, of the same shape.
+        batch: ``input_ids`` (B, S) or (B, C, S), and what else the backbone takes, of the same shape; or
+            ``pixel_values`` (B, C, H, W).
         pooling: which tokens are read.
     """
-    shape = batch["input_ids"].shape
-    flat = {key: tokens.flatten(0, -2) for key, tokens in batch.items()}
+    flat, shape = flattened(batch)
     mask = flat.get("attention_mask")
     if pooling == "first" and can_shorten(model) and (mask is None or bool(mask[:, 0].all())):
         layer = _last_layer(model)
@@ -47,8 +47,15 @@ def pooled(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: Pooling
             _short.reset(token)
     else:
         states = pool(model(**flat).last_hidden_state, mask, pooling)
-    read: Tensor = states.view(*shape[:-1], -1)
+    read: Tensor = states.view(*shape, -1)
     return read
+
+
+def flattened(batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[int, ...]]:
+    """A batch as the backbone takes it, a text or image a row; and the shape of its rows, (B,) or (B, C)."""
+    if "pixel_values" in batch:
+        return dict(batch), tuple(batch["pixel_values"].shape[:1])
+    return {key: tokens.flatten(0, -2) for key, tokens in batch.items()}, tuple(batch["input_ids"].shape[:-1])
 
 
 def can_shorten(model: PreTrainedModel) -> bool:

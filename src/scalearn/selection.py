@@ -21,7 +21,7 @@ from scalearn.methods.combine import scaled
 from scalearn.similarity import embed_task, similarity
 from scalearn.sources import Source
 from scalearn.tasks import Task
-from scalearn.tokens import TEXT_COLUMNS
+from scalearn.tokens import INPUT_COLUMNS
 
 if TYPE_CHECKING:
     from sklearn.model_selection import KFold
@@ -62,6 +62,8 @@ class TaskEvidence:
         Raises:
             InputError: a source does not say what its texts are like.
         """
+        if self.task.image is not None:
+            raise InputError(f"task {self.task.name!r} has images, and similarity is of texts: give the weights")
         silent = [source.name for source in self.sources if not source.embedding]
         if silent:
             raise InputError(
@@ -94,17 +96,17 @@ class TaskEvidence:
         return self.task
 
     @cached_property
-    def _rows(self) -> tuple[list[Features], NDArray[np.float64]]:
+    def _rows(self) -> tuple[Sequence[Features], NDArray[np.float64]]:
         """Tokenised rows, and labels: of a multiple choice 1 for the right choice and 0 for the others, flat."""
-        if self.backbone.tokenizer is None:
+        if self.backbone.processor is None:
             raise InputError("choosing sources needs a tokenizer: give one in the Backbone")
         drawn = self._with_rows().take(train_rows=ROWS, seed=self.seed).splits["train"]
-        columns = {key: list(drawn[key]) for key in TEXT_COLUMNS if key in drawn.column_names}
+        columns = {key: list(drawn[key]) for key in INPUT_COLUMNS if key in drawn.column_names}
         labels = np.asarray(drawn["label"][:])
         if self.task.kind == "multiple-choice":
             labels = np.eye(len(self.task.choices), dtype=int)[labels].flatten()
         rows = encode(
-            self.backbone.tokenizer, columns, max_length=self.task.max_length, truncation=self.task.truncation
+            self.backbone.processor, columns, max_length=self.task.max_length, truncation=self.task.truncation
         )
         return rows, labels
 

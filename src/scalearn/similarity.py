@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from scalearn.backbones import MINILM, MINILM_PACKAGE, Backbone, load_backbone
 from scalearn.encoding import encode
+from scalearn.errors import InputError
 from scalearn.tasks import Task
 from scalearn.tokens import TEXT_COLUMNS
 
@@ -41,8 +42,10 @@ def embed_task(task: Task, *, rows: int = ROWS) -> list[float]:
         rows: embed at most so many.
 
     Raises:
-        InputError: the task has no training rows, or the encoder cannot be loaded.
+        InputError: the task has no training rows or no texts, or the encoder cannot be loaded.
     """
+    if task.image is not None:
+        raise InputError(f"task {task.name!r} has images, and similarity is of texts: leave it out")
     drawn = task.take(train_rows=rows, seed=0).splits["train"]
     columns = [drawn[column][:] for column in TEXT_COLUMNS if column in drawn.column_names]
     rows_of_parts = zip(*columns, strict=True)

@@ -4,6 +4,7 @@
 
 The file has a list column for each of ``input_ids``, ``attention_mask``, ...: N lists of tokens, or for multiple choice
 N lists of C lists. A row takes up memory only while it is looked at: ReCoRD's 1.2 million rows are 300 million tokens.
+Images are not kept so: their pixels are hundreds of kilobytes each, and are made when a row is looked at.
 A cache is no result: an entry that is broken is computed again, and one that cannot be written is done without.
 """
 
@@ -28,6 +29,7 @@ from transformers import PreTrainedTokenizerBase
 from scalearn.atomic import new_folder
 from scalearn.encoding import Features, encode
 from scalearn.errors import InputError
+from scalearn.images import IMAGE, ImageProcessor, undecoded
 from scalearn.kinds import Truncation
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
     import datasets
     import pyarrow as pa
+
+    from scalearn.encoding import Processor
 
 FORMAT = 1
 """Of an entry; another number leaves all entries of this one aside."""
@@ -47,6 +51,8 @@ BATCH = 4_000
 FILE = "tokens.arrow"
 TEXT_COLUMNS = ("text_a", "text_b", "choices")
 """The columns of a split that are tokenised."""
+INPUT_COLUMNS = (*TEXT_COLUMNS, IMAGE)
+"""The columns of a split that a model reads."""
 
 
 class Tokens(Sequence[Features]):
@@ -109,7 +115,7 @@ class _Lists:
 
 
 def tokens_of(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Processor,
     split: datasets.Dataset,
     *,
     max_length: int,
@@ -117,16 +123,19 @@ def tokens_of(
     labels: Sequence[Any],
     progress: bool = False,
 ) -> Sequence[Features]:
-    """The rows of a split as `encode` gives them: a list where they are few, else `Tokens` from the cache.
+    """The rows of a split as `encode` gives them: a list where they are few, else `Tokens` from the cache, or `Images`.
 
     Args:
-        tokenizer: the backbone's.
+        tokenizer: the backbone's, or its image processor.
         split: N rows with some of `TEXT_COLUMNS`; other columns are not looked at.
         max_length: see `encode`.
         truncation: see `encode`.
         labels: N of them.
         progress: show a bar while a large split is tokenised.
     """
+    if isinstance(tokenizer, ImageProcessor):
+        images = {IMAGE: undecoded(split)[IMAGE]}  # a column that is read where it is looked at
+        return encode(tokenizer, images, max_length=max_length, labels=labels)
     texts = split.select_columns([name for name in TEXT_COLUMNS if name in split.column_names])
     if len(texts) < KEPT_FROM:
         return encode(tokenizer, texts[:], max_length=max_length, truncation=truncation, labels=labels)

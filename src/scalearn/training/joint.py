@@ -262,13 +262,13 @@ def _fit(
         accelerator_config={"split_batches": True},  # every process takes its part of one task's batch
         ddp_find_unused_parameters=True,  # the other tasks' heads get no gradient
         report_to=report_to,
-        include_num_input_tokens_seen="non_padding",
+        include_num_input_tokens_seen="no" if model.image_processor else "non_padding",
     )
     train, dev = (
         {name: _rows_of(model, task, split, progress=progress) for name, task in model.tasks.items()}
         for split in ("train", "dev")
     )
-    pad = collator(model.need_tokenizer())
+    pad = collator(model.need_processor())
 
     def collate(rows: Sequence[tuple[str, Features]]) -> dict[str, Any]:
         return {"task": rows[0][0], **pad([features for _, features in rows])}

@@ -154,7 +154,7 @@ def train(
             facts = {"metrics": metrics, "provenance": record}
             model.write_into(finished, folder=folder or finished, include_sources=include_sources, extra=facts)
             if model.makes_source:
-                embedding = embed_task(model.task) if can_embed() else ()
+                embedding = embed_task(model.task) if can_embed() and not model.task.image else ()
                 source = model.to_source(name=name, metrics=metrics, provenance=record, embedding=embedding)
                 source.write_into(finished)
             finishing(finished, result)
@@ -215,8 +215,8 @@ def _fit(
         metric_for_best_model="eval_loss" if recipe.select == "loss" else f"eval_{task.main_metric}",
         greater_is_better=recipe.select == "metric",
         report_to=report_to,
-        # A head alone sees what the backbone computed before, and no tokens.
-        include_num_input_tokens_seen="no" if model.trains_head_only else "non_padding",
+        # A head alone sees what the backbone computed before, and no tokens; nor has an image any.
+        include_num_input_tokens_seen="no" if model.trains_head_only or task.image else "non_padding",
     )
     bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric) if progress else None
     if model.trains_head_only:  # each row needs the backbone once, not once an epoch
@@ -226,7 +226,7 @@ def _fit(
         args=arguments,
         train_dataset=train,
         eval_dataset=dev,
-        data_collator=collator(model.need_tokenizer()),
+        data_collator=collator(model.need_processor()),
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(recipe.patience), *([bar] if bar else []), *callbacks],
         optimizers=(optimizer_for(model, recipe), None),
