@@ -1,7 +1,7 @@
 """Adapters of other libraries as sources, whichever library it was: AdapterHub's or PEFT's.
 
-Both call their description `adapter_config.json`; PEFT's has a ``peft_type``. Which backbone the adapter was trained on,
-both say by name and by no more than that.
+Both call their description `adapter_config.json`; PEFT's has a ``peft_type``. Which backbone the adapter was trained
+on, both say by name and by no more than that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 from scalearn.backbones import Backbone
 from scalearn.errors import InputError
 from scalearn.hub import local_or_fetched
-from scalearn.interop.adapterhub.read import CONFIG, FILES, read_adapter, read_json
+from scalearn.interop.adapterhub.read import CONFIG, FILES, read_adapter
+from scalearn.interop.files import read_json
 from scalearn.sources import Source
 
 _PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -54,8 +55,9 @@ def stated_backbone(folder: Path) -> str | None:
     """
     described = read_json(folder / CONFIG)
     stated = next((described[field] for field in _BACKBONE_FIELDS if described.get(field)), None)
-    is_id = isinstance(stated, str) and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", stated, re.ASCII)
-    return stated if is_id and not Path(stated).exists() else None
+    if not isinstance(stated, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", stated, re.ASCII):
+        return None
+    return None if Path(stated).exists() else stated
 
 
 def needed_backbone(folder: Path) -> str:

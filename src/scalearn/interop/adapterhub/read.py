@@ -6,15 +6,11 @@ and a constant scaling goes into the up projection: all of it exact. The head is
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +19,7 @@ from scalearn.errors import InputError
 from scalearn.hub import local_or_fetched, place_of
 from scalearn.interop.adapterhub.names import architecture_of, key_of, part_of
 from scalearn.interop.adapterhub.options import BottleneckOptions
+from scalearn.interop.files import read_json, read_tensors
 from scalearn.sources import Source
 
 CONFIG = "adapter_config.json"
@@ -66,7 +63,9 @@ def read_adapter(folder: str | Path, *, backbone: Backbone, name: str | None = N
             f"adapter {called!r} in {folder} cannot be a source on {backbone.name}: {'; '.join(faults)}; choose "
             "another adapter, or its own backbone"
         )
-    layers, faults = _layers(_read_tensors(found), called, options=options, backbone=backbone)
+    layers, faults = _layers(
+        read_tensors(found, safe=SAFE_WEIGHTS, pickled=WEIGHTS), called, options=options, backbone=backbone
+    )
     if faults:
         raise InputError(
             f"adapter {called!r} in {folder} does not fit {backbone.name}: {'; '.join(faults)}; copy it again, or give "
@@ -86,25 +85,6 @@ def read_adapter(folder: str | Path, *, backbone: Backbone, name: str | None = N
     return source
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file that another library wrote.
-
-    Raises:
-        InputError: it is missing, or holds no JSON object.
-    """
-    if not path.is_file():
-        inner = sorted(file.parent.name for file in path.parent.glob(f"*/{path.name}"))
-        within = f"; the folder has adapters in {', '.join(inner)}: give one of these" if inner else ""
-        raise InputError(f"{path} does not exist{within or ': give a folder with an adapter'}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}): copy it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, not the options of an adapter: copy it again")
-    return content
-
-
 def _differences(described: Mapping[str, Any], backbone: Backbone) -> list[str]:
     """How the backbone that the file names differs from the one given, as far as the file says."""
     model_type = backbone.model.config.model_type
@@ -114,32 +94,6 @@ def _differences(described: Mapping[str, Any], backbone: Backbone) -> list[str]:
     if described.get("hidden_size") not in (None, backbone.width):
         faults.append(f"hidden_size is {described['hidden_size']!r:.80} (of the backbone: {backbone.width})")
     return faults
-
-
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of the adapter, from safetensors where there are both files."""
-    safe, pickled = folder / SAFE_WEIGHTS, folder / WEIGHTS
-    if safe.is_file():
-        try:
-            tensors: Any = load_file(safe)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{safe} is not a whole safetensors file ({error}): copy it again") from error
-        return dict(tensors)
-    if not pickled.is_file():
-        raise InputError(f"{folder} has neither {SAFE_WEIGHTS} nor {WEIGHTS}: give a folder with an adapter")
-    try:
-        tensors = torch.load(pickled, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{pickled} is not loaded ({reason:.120}): it is cut short, or holds more than tensors, and such a file "
-            "can run any code; get the adapter from those who trained it as safetensors"
-        ) from error
-    if not isinstance(tensors, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
-    ):
-        raise InputError(f"{pickled} does not hold tensors by name: give an adapter that the adapters library wrote")
-    return dict(tensors)
 
 
 def _layers(
