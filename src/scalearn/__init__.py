@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from scalearn.model import TransferModel
     from scalearn.prediction import Prediction
+    from scalearn.serving import MultiTaskPredictor
     from scalearn.sources import Shelf, Source
     from scalearn.tasks import Task, few_shot, load_task
     from scalearn.training.evaluate import evaluate
@@ -66,6 +67,7 @@ _ROOMS = {
     ),
     "model": ("TransferModel",),
     "prediction": ("Prediction",),
+    "serving": ("MultiTaskPredictor",),
     "sources": ("Shelf", "Source"),
     "tasks": ("Task", "few_shot", "load_task"),
     "training": ("JointResult", "TrainResult", "evaluate", "train", "train_joint"),
@@ -90,6 +92,7 @@ __all__ = [
     "JointResult",
     "LoRA",
     "LoraHub",
+    "MultiTaskPredictor",
     "Prediction",
     "ProPETL",
     "ProPETLJoint",
