@@ -102,8 +102,9 @@ class OnnxPredictor:
                 "MODEL --format onnx --out DIR` and give that DIR"
             )
         described = read_description(folder / DESCRIPTION, OnnxDescription, version=FORMAT_VERSION)
-        for name in sorted({GRAPH, TOKENIZER} - described.files.keys()):
-            raise InputError(f"{folder / DESCRIPTION} names no hash of {name}: restore the file, or export anew")
+        if unknown := sorted({GRAPH, TOKENIZER} - described.files.keys()):
+            names = ", ".join(unknown)
+            raise InputError(f"{folder / DESCRIPTION} names no hash of {names}: restore the file, or export anew")
         for name, sha256 in described.files.items():
             check_file(folder / name, sha256=sha256)
 
