@@ -36,6 +36,8 @@ class TaskFacts:
     kind: str
     """Empty if it is not known, as all that is not known here."""
     text: tuple[str, ...]
+    image: str
+    """The column of images; empty for texts."""
     choices: tuple[str, ...]
     label: str
     labels: tuple[str, ...]
@@ -57,6 +59,7 @@ class TaskFacts:
             name=str(task.get("name", "")),
             kind=str(task.get("kind", "")),
             text=_texts(task.get("text")),
+            image=str(task.get("image", "")),
             choices=_texts(task.get("choices")),
             label=str(task.get("label", "")),
             labels=_texts(task.get("labels")),
@@ -69,7 +72,7 @@ class TaskFacts:
     @property
     def columns(self) -> tuple[str, ...]:
         """What a row to predict holds, in order."""
-        return (*self.text, *self.choices)
+        return (*self.text, *self.choices, *([self.image] if self.image else []))
 
     @property
     def suite(self) -> Suite | None:

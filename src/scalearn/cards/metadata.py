@@ -46,7 +46,7 @@ def front_matter(facts: CardFacts, *, title: str, tags: list[str]) -> str:
     kinds = {task.kind for task in facts.tasks}
     fields: dict[str, Any] = {
         "library_name": "scalearn",
-        "pipeline_tag": None if kinds & {"", "multiple-choice"} else "text-classification",
+        "pipeline_tag": None if not kinds or kinds & {"", "multiple-choice"} else _classification(facts.tasks[0]),
         "base_model": facts.hub_id,
         "base_model_relation": None if facts.hub_id is None else "finetune" if facts.method == "full" else "adapter",
         "datasets": list(dict.fromkeys(repositories)),
@@ -56,6 +56,11 @@ def front_matter(facts: CardFacts, *, title: str, tags: list[str]) -> str:
     }
     given = {key: value for key, value in fields.items() if value}
     return f"---\n{yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000)}---\n"
+
+
+def _classification(task: TaskFacts) -> str:
+    """What the Hub calls labelling the rows of a task."""
+    return "image-classification" if task.image else "text-classification"
 
 
 def _result(task: TaskFacts, split: str) -> dict[str, Any] | None:
@@ -68,5 +73,5 @@ def _result(task: TaskFacts, split: str) -> dict[str, Any] | None:
     suite = task.suite
     named = one_line(task.name) or "unnamed"
     data = {"type": (suite and suite.repository) or "unknown", "name": named, "split": one_line(split) or "unnamed"}
-    kind = "multiple-choice" if task.kind == "multiple-choice" else "text-classification"
+    kind = "multiple-choice" if task.kind == "multiple-choice" else _classification(task)
     return {"task": {"type": kind, "name": named}, "dataset": data, "metrics": metrics} if metrics else None

@@ -166,6 +166,8 @@ def _task(task: TaskFacts) -> list[str]:
         lines.append(f"- Kind: {markdown(task.kind)}")
     if task.text:
         lines.append(f"- Text columns: {', '.join(map(code, task.text))}")
+    if task.image:
+        lines.append(f"- Image column: {code(task.image)}")
     if task.label:
         lines.append(f"- Label column: {code(task.label)}")
     if task.choices:
@@ -177,7 +179,7 @@ def _task(task: TaskFacts) -> list[str]:
         lines.append(f"- Labels ({len(task.labels):,}): {shown}{more}")
     if task.rows:
         lines.append("- Rows: " + ", ".join(f"{count:,} {markdown(split)}" for split, count in task.rows.items()))
-    if task.max_length is not None:
+    if task.max_length is not None and not task.image:
         lines.append(f"- Texts are cut at {task.max_length:,} tokens a row")
     return lines
 

@@ -30,7 +30,7 @@ def use_of_model(facts: CardFacts, *, place: str) -> list[str]:
     python.append("print(answers[0].label, answers[0].probabilities)")
     here = "In this folder, or with its path instead of the dot; " if place == "." else ""
     paragraphs = [
-        f"{here}`<...>` stands for a text of the row:\n",
+        f"{here}`<...>` stands for {'the file of an image' if facts.tasks[0].image else 'a text of the row'}:\n",
         block("python", python) + "\n",
         block("sh", shell) + "\n",
         f"`scalearn predict {place} --file rows.csv` answers a file; `scalearn evaluate` scores labelled rows.\n",
@@ -53,16 +53,18 @@ def _many(row: list[str], which: str) -> str:
 def use_as_source(facts: CardFacts, *, place: str) -> list[str]:
     """Paragraphs: learning a task of one's own over the source in the folder; arguments as for `use_of_model`."""
     backbone = one_line(facts.backbone_name)
+    column = "image" if facts.tasks[0].image else "text"
     made = f'{literal(backbone)}, task=task, method="scalearn", sources=sl.Shelf({literal(place)})'
     python = [
         "import scalearn as sl",
         "",
-        'task = sl.Task.from_files("train.csv", text="text", label="label")',
+        f'task = sl.Task.from_files("train.csv", {column}="{column}", label="label")',
         f"model = sl.TransferModel.from_backbone({made})",
         'sl.train(model, "runs/mine")',
     ]
     options = [] if backbone == "minilm" else [f"--backbone={backbone}"]
-    shell = f"scalearn transfer --train-file train.csv --text text --label label --sources {place} --out runs/mine"
+    shell = f"scalearn transfer --train-file train.csv --{column} {column} --label label"
+    shell += f" --sources {place} --out runs/mine"
     return [
         "With a file of your own rows:\n",
         block("python", python) + "\n",

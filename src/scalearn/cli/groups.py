@@ -41,6 +41,8 @@ class Target:
     dev_file: o.DevFile = None
     test_file: o.TestFile = None
     text: o.TextColumns = None
+    image: o.ImageColumn = None
+    image_folder: o.ImageFolder = None
     label: o.LabelColumn = None
     kind: o.TaskKind = None
     choices: o.Choices = None
@@ -62,6 +64,8 @@ class Target:
             dev_file=self.dev_file,
             test_file=self.test_file,
             text=self.text,
+            image=self.image,
+            image_folder=self.image_folder,
             label=self.label,
             kind=self.kind,
             choices=self.choices,

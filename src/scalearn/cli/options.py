@@ -43,6 +43,14 @@ TextColumns = Annotated[
     str | None,
     typer.Option("--text", help="The text column, or two with a comma between; text.", rich_help_panel=_DATA),
 ]
+ImageColumn = Annotated[
+    str | None,
+    typer.Option("--image", help="Instead of text, the column of images: paths, or images.", rich_help_panel=_DATA),
+]
+ImageFolder = Annotated[
+    Path | None,
+    typer.Option(help="Where paths of images start, and images lie; else the file's.", rich_help_panel=_DATA),
+]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="The label column; label.", rich_help_panel=_DATA)]
 TaskKind = Annotated[
     Literal["classification", "regression", "multi-label"] | None,
@@ -141,6 +149,8 @@ def load_target(
     dev_file: Path | None = None,
     test_file: Path | None = None,
     text: str | None = None,
+    image: str | None = None,
+    image_folder: Path | None = None,
     label: str | None = None,
     kind: Literal["classification", "regression", "multi-label"] | None = None,
     choices: str | None = None,
@@ -159,6 +169,8 @@ def load_target(
                 "--dev-file": dev_file,
                 "--test-file": test_file,
                 "--text": text,
+                "--image": image,
+                "--image-folder": image_folder,
                 "--label": label,
                 "--kind": kind,
                 "--choices": choices,
@@ -175,7 +187,9 @@ def load_target(
         raise InputError("--data is for tasks that scalearn knows: leave it out beside --train-file")
     task = Task.from_files(
         train_file,
-        text=split_names("text" if text is None else text),
+        text=() if text is None and image is not None else split_names("text" if text is None else text),
+        image=image,
+        image_folder=image_folder,
         label="label" if label is None else label,
         dev=dev_file,
         test=test_file,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from scalearn.prediction import Prediction
     from scalearn.tasks import Task
 
-    Answer = Callable[[Sequence[tuple[str, ...]]], list[Prediction]]
-    """From rows of texts to their answers."""
+    Answer = Callable[[Sequence[Any]], list[Prediction]]
+    """From rows of texts or images to their answers."""
 
 
 JointTask = Annotated[
@@ -41,6 +41,7 @@ def evaluate(
     data: o.Data = None,
     file: Annotated[Path | None, typer.Option(help="Labelled rows of your own, with the columns of training.")] = None,
     separator: o.Separator = None,
+    image_folder: o.ImageFolder = None,
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
     precision: o.PrecisionName = "auto",
@@ -56,10 +57,13 @@ def evaluate(
 
     if file is not None and (split is not None or data is not None):
         raise InputError("--file stands for the rows to score: leave out --split and --data")
+    if file is None and image_folder is not None:
+        raise InputError("--image-folder is where the images of --file lie: give it too")
     loaded = _load(model, task, sources, backbone)
     own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
     if file is not None:
-        target, split = own.with_file(file, separator=";" if separator is None else separator), "test"
+        marks = ";" if separator is None else separator
+        target, split = own.with_file(file, separator=marks, image_folder=image_folder), "test"
     else:
         known = load_task(own.name, data=data) if own.name in task_names() else None
         if known is None or _rows_of(known) != _rows_of(own):
@@ -74,10 +78,15 @@ def predict(
     model: o.Model,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(help="One row: its text, its two texts, or a text and its choices. Or use --file."),
+        typer.Argument(
+            help="One row: its text, its two texts, or a text and its choices; or files of images. Or use --file."
+        ),
     ] = None,
     task: JointTask = None,
-    file: Annotated[Path | None, typer.Option(help="Rows: CSV, TSV, JSONL or Parquet, with the text columns.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Rows: CSV, TSV, JSONL or Parquet, with the columns of training.")
+    ] = None,
+    image_folder: o.ImageFolder = None,
     out: Annotated[Path | None, typer.Option(help="A new CSV file for the answers; else they are printed.")] = None,
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
@@ -85,13 +94,15 @@ def predict(
     onnx: Annotated[bool, typer.Option("--onnx", help="MODEL is a folder of `scalearn export --format onnx`.")] = False,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Answer rows of text: a label and a probability per class, as CSV.
+    """Answer rows of text, or images: a label and a probability per class, as CSV.
 
-    Examples: `scalearn predict runs/reviews "Never again."`,
+    Examples: `scalearn predict runs/reviews "Never again."`, `scalearn predict runs/birds robin.jpg wren.jpg`,
     `scalearn predict runs/reviews --file new.csv --out answers.csv`
     """
     if bool(texts) == (file is not None):
         raise InputError("give either one row of text or --file with rows, not both")
+    if file is None and image_folder is not None:
+        raise InputError("--image-folder is where the images of --file lie: give it too")
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
         if out.is_dir():
@@ -103,10 +114,11 @@ def predict(
         own, answer = _load_onnx(model, beside)
     else:
         own, answer = _load_answers(model, task, sources, backbone, precision)
-    from scalearn.tasks import read_texts
-
-    columns = (*own.text, *own.choices)
-    answers = answer([tuple(texts)] if texts else read_texts(file or Path(), text=columns))
+    if file is not None:
+        rows = own.read_rows(file, image_folder=image_folder)
+    else:
+        rows = [tuple(texts or ())] if own.image is None else list(texts or ())
+    answers = answer(rows)
     header = ["label", *own.labels]
     table = [
         [
@@ -181,7 +193,7 @@ def _load_answers(
 
 def _rows_of(task: Task) -> tuple[object, ...]:
     """What two tasks must agree in to be one, whatever else was changed or measured since."""
-    return task.kind, task.text, task.label, task.labels, task.choices
+    return task.kind, task.text, task.image, task.label, task.labels, task.choices
 
 
 @contextmanager
