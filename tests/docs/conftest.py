@@ -10,6 +10,8 @@ comment just before it says:
     <!-- tested in: tests/a/test_b.py -->  that file runs it in its own way, and names the page
     <!-- background: URL -->               a server: what follows is run once URL answers; it ends with the page
 
+In that folder ``DIR`` is data laid out like the Hub's GLUE: a few invented rows of rte and cola.
+
 Commands of scalearn run in this process, which has its imports done. A block with anything else in it (pipes, curl,
 make) is given to ``sh -e``.
 """
@@ -33,8 +35,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from scalearn.cli import main
+from scalearn.tasks import declared
 
 REPOSITORY = Path(__file__).parents[2]
 PATHS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
@@ -224,13 +228,32 @@ class Reader:
             shell.wait()
 
 
+@pytest.fixture(scope="session")
+def glue_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `scalearn data export rte cola` would write, with other rows."""
+    folder = tmp_path_factory.mktemp("DIR")
+    for name in ("rte", "cola"):
+        declaration = declared(name)
+        schema = Features({column: Value("string") for column in declaration.text})
+        schema["label"] = ClassLabel(names=list(declaration.labels))
+        for split, count in (("train", 40), ("validation", 16)):
+            texts = [f"The {'good' if row % 2 else 'bad'} film was {row} minutes long." for row in range(count)]
+            columns = {column: texts for column in declaration.text}
+            path = folder / "glue" / name / f"{split}-00000-of-00001.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = {**columns, "label": [row % 2 for row in range(count)]}
+            Dataset.from_dict(rows, features=schema).to_parquet(path)
+    return folder
+
+
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+def reader(tmp_path: Path, glue_like: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     """A reader in a folder that looks like a clone whose environment is made."""
     for name in ("src", "docs", "notebooks", "Makefile", "README.md"):
         if (REPOSITORY / name).exists():
             (tmp_path / name).symlink_to(REPOSITORY / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "DIR").symlink_to(glue_like)
     (tmp_path / "recipes").mkdir()
     for path in (REPOSITORY / "recipes").iterdir():
         (tmp_path / "recipes" / path.name).symlink_to(path)
