@@ -11,7 +11,7 @@ import warnings
 import typer
 from rich.console import Console
 
-from scalearn.cli import exchange, grid, joint, learn, plan, probe, registry, runs, show, similarity, tasks, use
+from scalearn.cli import exchange, grid, joint, learn, plan, probe, push, registry, runs, show, similarity, tasks, use
 from scalearn.errors import InputError
 
 _SPINS = "2000"
@@ -46,6 +46,7 @@ for command in (
     registry.methods,
     registry.params,
     exchange.export,
+    push.push,
 ):
     app.command()(command)
 app.command("import")(exchange.import_adapters)
