@@ -129,10 +129,15 @@ ReportTo = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Forget an unfinished run of the same folder.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
-ShelfName = Annotated[str, typer.Option("--sources", help="A folder of sources, or builtin: the shelf that ships.")]
+ShelfName = Annotated[
+    str,
+    typer.Option("--sources", help="A folder of sources, a place on the Hub, or builtin: the shelf that ships."),
+]
 Only = Annotated[str | None, typer.Option(help="Use only these sources (comma between).")]
 Exclude = Annotated[str | None, typer.Option(help="Leave these sources out, for instance the target's own data.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that train or transfer wrote.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A folder that train or transfer wrote, or owner/name on the Hub.")
+]
 MovedSources = Annotated[
     str | None, typer.Option("--sources", help="Where the model's sources are now, if not where they were.")
 ]
