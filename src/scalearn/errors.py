@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used."""
+    """Something the user gave cannot be used.
+
+    Args:
+        message: one line.
+        detail: lines to show below it as they stand, such as a tree of modules.
+    """
+
+    def __init__(self, message: str = "", *, detail: str = "") -> None:
+        super().__init__(f"{message}\n{detail}" if detail else message)
+        self.detail = detail
 
 
 def faults(error: ValidationError) -> str:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from scalearn.backbones import Backbone, BackboneReference, load_backbone
+from scalearn.backbones import Backbone, BackboneReference
 from scalearn.cards import CARD, model_card, shareable_name, without_places
 from scalearn.checked import read_checked, read_description
 from scalearn.errors import InputError
@@ -148,7 +148,7 @@ class SavedModel:
                 f"{folder} was trained on a backbone that is not on the Hub ({name!r}, {self.backbone.model_type} of "
                 f"width {self.backbone.width}): give it with backbone=... (--backbone)"
             )
-        backbone = given if isinstance(given, Backbone) else load_backbone(given or self.backbone.name)
+        backbone = given if isinstance(given, Backbone) else self.backbone.load(given)
         if difference := self.backbone.difference(backbone):
             raise InputError(f"{folder} {difference}: give its backbone with backbone=... (--backbone)")
         return replace(backbone, pooling=self.pooling)

@@ -1,4 +1,4 @@
-"""Sites: where a delta acts in each architecture, as a table, and how it is attached there.
+"""Sites: where a delta acts in a backbone, and how it is attached there; `scalearn.families` knows the architectures.
 
     post-norm layer:  out = LN(s + delta(LN(s)))    the site is the layer's output LayerNorm; s is that norm's input
     pre-norm block:   out = y + delta(y)            the site is the block; y is its output
@@ -9,22 +9,25 @@ A linear map is named by its role (`Family.linears`), or by its path inside the 
 index: ``layers.*.self_attn.o_proj``; its input likewise, with ``:input`` behind. A delta is attached as the child
 module ``delta`` of its site (``input_delta`` at an input), and a forward hook applies it. So `copy.deepcopy`,
 `state_dict`, DDP and FSDP see it like any other part of the backbone, and detaching leaves the backbone as it was.
+
+Of a model type that the table lacks, `declare` says where the layers are.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from scalearn.errors import InputError
-
-Kind = Literal["post-norm", "pre-norm"]
+from scalearn.families import COUNTED_BY, FAMILIES, Family, Kind
+from scalearn.outline import likely_layers, outline
 
 LAYER = "layer"
 """The site that every architecture has: a layer's output."""
@@ -36,69 +39,11 @@ Placement = Mapping[str, Sequence[nn.Module]]
 """Site (``layer``, or the role or path of a linear map or its input) to the deltas there, one per layer in order."""
 
 
-@dataclass(frozen=True)
-class Family:
-    """Where the deltas act in one model type."""
-
-    path: str
-    """Module path inside the base model; ``*`` stands for the layer's index."""
-    kind: Kind
-    linears: Mapping[str, str] = field(default_factory=dict)
-    """Role of a linear map to its path. ``intermediate`` is the map whose output meets the activation."""
-
-
-def _linears(attention: str, query: str, key: str, value: str, intermediate: str) -> dict[str, str]:
-    return {
-        **{role: f"{attention}.{name}" for role, name in (("query", query), ("key", key), ("value", value))},
-        "intermediate": intermediate,
-    }
-
-
-_BERT_LINEARS = _linears(
-    "encoder.layer.*.attention.self", "query", "key", "value", "encoder.layer.*.intermediate.dense"
-)
-_BERT = Family("encoder.layer.*.output.LayerNorm", "post-norm", _BERT_LINEARS)
-
-FAMILIES: dict[str, Family] = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "electra": _BERT,
-    "mpnet": Family(
-        _BERT.path,
-        "post-norm",
-        _linears("encoder.layer.*.attention.attn", "q", "k", "v", "encoder.layer.*.intermediate.dense"),
-    ),
-    "deberta-v2": Family(
-        _BERT.path,
-        "post-norm",
-        _linears(
-            "encoder.layer.*.attention.self",
-            "query_proj",
-            "key_proj",
-            "value_proj",
-            "encoder.layer.*.intermediate.dense",
-        ),
-    ),
-    "distilbert": Family(
-        "transformer.layer.*.output_layer_norm",
-        "post-norm",
-        _linears("transformer.layer.*.attention", "q_lin", "k_lin", "v_lin", "transformer.layer.*.ffn.lin1"),
-    ),
-    # ModernBERT and GPT-2 compute query, key and value in one map, which has no site here.
-    "modernbert": Family("layers.*", "pre-norm"),
-    "gpt2": Family("h.*", "pre-norm", {"intermediate": "h.*.mlp.c_fc"}),
-    "llama": Family(
-        "layers.*", "pre-norm", _linears("layers.*.self_attn", "q_proj", "k_proj", "v_proj", "layers.*.mlp.gate_proj")
-    ),
-    "vit": Family(
-        "layers.*", "pre-norm", _linears("layers.*.attention", "q_proj", "k_proj", "v_proj", "layers.*.mlp.fc1")
-    ),
-}
-"""Model type (``config.model_type``) to its sites. Supporting another architecture is one more row and its test."""
-
 _CHILDREN = ("delta", "input_delta")
 """Names of the module that a site holds: at its output, and at its input; with ``_hook`` behind, of its handle."""
+
+_DECLARED = "scalearn_sites"
+"""The attribute of a base model that `declare` sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +63,12 @@ class Shape:
     @classmethod
     def of(cls, backbone: PreTrainedModel) -> Shape:
         """The shape of a backbone; of one whose sites are not known, without linear maps."""
-        family = FAMILIES.get(backbone.config.model_type)
+        family = declared(backbone) or FAMILIES.get(backbone.config.model_type)
         roles = family.linears if family else ()
         return cls(
             architecture=backbone.config.model_type,
             width=int(backbone.config.hidden_size),
-            layers=int(backbone.config.num_hidden_layers),
+            layers=count_layers(backbone),
             linears={role: _size(find_sites(backbone, role)[0]) for role in roles},
             paths=_paths(backbone),
         )
@@ -140,21 +85,68 @@ class Shape:
         if role not in self.linears:
             raise InputError(
                 f"{self.architecture} has no linear map {role!r} of its own; it has "
-                f"{', '.join(self.linears) or 'none'}: choose others, or a method that acts on layer outputs (adapter)"
+                f"{', '.join(self.linears) or 'none'}, and by path {', '.join(self.paths) or 'none'}: choose others, "
+                "or a method that acts on layer outputs (adapter)"
             )
         return self.linears[role]
+
+
+def declare(backbone: PreTrainedModel, where: str | Family) -> None:
+    """Says where the layers of a backbone are, whatever the table has for its type.
+
+    Args:
+        backbone: of any type; the sites are kept with it, and with its copies.
+        where: the path of the sites inside the base model, with ``*`` for the layer's number, such as ``blocks.*``. If
+            the modules there are normalisations (their class's name ends in ``Norm``), deltas act as in post-norm
+            layers; else as after pre-norm blocks. A `Family` says that itself, and may name linear maps too.
+
+    Raises:
+        InputError: nothing is there, or not what can be a site.
+    """
+    base = backbone.base_model
+    path = where if isinstance(where, str) else where.path
+    found = _matches(base, path)
+    norms = {type(module).__name__.endswith("Norm") for module in found}
+    width = int(base.config.hidden_size)
+    if len(norms) != 1:
+        what = "no module" if not found else "normalisations and other modules"
+        raise InputError(
+            f"sites {path!r} of {type(base).__name__}: {what} there; {_suggestion(base)}", detail=outline(base)
+        )
+    kind: Kind = "post-norm" if norms == {True} else "pre-norm"
+    if kind == "post-norm" and any(module.get_parameter("weight").shape != (width,) for module in found):
+        raise InputError(
+            f"sites {path!r} of {type(base).__name__}: normalisations of another width than the hidden states' "
+            f"({width}); {_suggestion(base)}",
+            detail=outline(base),
+        )
+    setattr(base, _DECLARED, Family(path, kind) if isinstance(where, str) else where)
+
+
+def declared(backbone: PreTrainedModel) -> Family | None:
+    """What was declared of a backbone; None if the table decides."""
+    family: Family | None = getattr(backbone.base_model, _DECLARED, None)
+    return family
+
+
+def count_layers(backbone: PreTrainedModel) -> int:
+    """The number of layers that have a site of their own; of a type that is not known, what its configuration says."""
+    if family := declared(backbone):
+        return len(_matches(backbone.base_model, family.path))
+    config = backbone.config
+    return math.prod(int(getattr(config, name)) for name in COUNTED_BY.get(config.model_type, ("num_hidden_layers",)))
 
 
 def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
     """The sites of one kind in `backbone`, one per layer, first layer first.
 
     Args:
-        backbone: of a model type in `FAMILIES`.
+        backbone: of a model type in `FAMILIES`, or with sites that were declared.
         site: ``layer``, or the role or path of a linear map or of its input.
 
     Raises:
-        InputError: the architecture is not in `FAMILIES` or has no such site, or the number of matches is not its
-            number of layers.
+        InputError: the architecture is not known or has no such site, or the number of matches is not its number of
+            layers.
     """
     family = _family(backbone)
     role = site.removesuffix(INPUT)
@@ -164,23 +156,18 @@ def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
             f"{', '.join((LAYER, *family.linears))}, and paths of linear maps with * for the layer's index"
         )
     path = family.path if site == LAYER else family.linears.get(role, role)
-    pattern = re.compile(re.escape(path).replace(r"\*", r"(\d+)"))
-    found = sorted(
-        (int(match[1]), module)
-        for name, module in backbone.base_model.named_modules()
-        if (match := pattern.fullmatch(name))
-    )
-    if len(found) != backbone.config.num_hidden_layers:
+    found, layers = _matches(backbone.base_model, path), count_layers(backbone)
+    if len(found) != layers:
         raise InputError(
-            f"{type(backbone).__name__} ({backbone.config.model_type}) has {backbone.config.num_hidden_layers} layers, "
+            f"{type(backbone).__name__} ({backbone.config.model_type}) has {layers} layers, "
             f"but {len(found)} modules match {path!r}: "
             + (
                 "correct the path"
                 if path == role
-                else "this version of transformers names them differently; correct the row in scalearn/sites.py"
+                else "this version of transformers names them differently; correct the row in scalearn/families.py"
             )
         )
-    return [module for _, module in found]
+    return found
 
 
 def attach(backbone: PreTrainedModel, deltas: Placement) -> None:
@@ -247,7 +234,7 @@ def _paths(backbone: PreTrainedModel) -> dict[str, tuple[int, int]]:
     for name, module in backbone.base_model.named_modules():
         if isinstance(module, nn.Linear | Conv1D) and (place := numbered(name)):
             found.setdefault(place[1], []).append(module)
-    layers = backbone.config.num_hidden_layers
+    layers = count_layers(backbone)
     return {path: _size(modules[0]) for path, modules in found.items() if len(modules) == layers}
 
 
@@ -255,21 +242,46 @@ def _child(site: str) -> str:
     return "input_delta" if site.endswith(INPUT) else "delta"
 
 
+def _matches(base: PreTrainedModel, path: str) -> list[nn.Module]:
+    """The modules at a path, in the order of the numbers that ``*`` stands for."""
+    parent, dot, names = path.rpartition(".")
+    start = re.escape(parent + dot).replace(r"\*", r"(\d+)")
+    ends = "|".join(re.escape(name).replace(r"\*", r"(\d+)") for name in names.split("|"))
+    pattern = re.compile(f"{start}(?:{ends})")
+    found = [
+        ([int(number) for number in match.groups() if number is not None], module)
+        for name, module in base.named_modules()
+        if (match := pattern.fullmatch(name))
+    ]
+    return [module for _, module in sorted(found, key=lambda pair: pair[0])]
+
+
 def _family(backbone: PreTrainedModel) -> Family:
-    model_type = backbone.config.model_type
-    if model_type not in FAMILIES:
+    family = declared(backbone) or FAMILIES.get(backbone.config.model_type)
+    if family is None:
         raise InputError(
-            f"{type(backbone).__name__} is of type {model_type!r}, whose sites are not known; known are "
-            f"{', '.join(sorted(FAMILIES))}: choose one of these or add a row to scalearn/sites.py"
+            f"{type(backbone).__name__} is of type {backbone.config.model_type!r}, whose sites are not known: say "
+            f"where its layers are, {_suggestion(backbone.base_model)}; or choose a backbone of type "
+            f"{', '.join(FAMILIES)}",
+            detail=outline(backbone.base_model),
         )
-    return FAMILIES[model_type]
+    return family
+
+
+def _suggestion(base: PreTrainedModel) -> str:
+    """What `declare` could be given for a model."""
+    likely = likely_layers(base)
+    if likely is None:
+        return "with sites=PATH (--sites PATH), * in it for the number"
+    path, blocks = likely
+    return f"for instance sites={path!r} (--sites '{path}'): {len(blocks)} of class {type(blocks[0]).__name__}"
 
 
 def _size(linear: nn.Module) -> tuple[int, int]:
     if isinstance(linear, Conv1D):  # GPT-2's name for a linear map whose weight is transposed
         return int(linear.nx), int(linear.nf)
     if not isinstance(linear, nn.Linear):
-        raise InputError(f"{type(linear).__name__} is not a linear map: correct the row in scalearn/sites.py")
+        raise InputError(f"{type(linear).__name__} is not a linear map: correct the path")
     return linear.in_features, linear.out_features
 
 

@@ -69,8 +69,9 @@ def main() -> None:
 
 
 def _plain(error: InputError) -> str:
-    """The message in one line, with nothing that rich would take for markup."""
-    return " ".join(str(error).split()).replace("[", r"\[")
+    """The message in one line and its detail as it stands, with nothing that rich would take for markup."""
+    message = " ".join(str(error).removesuffix(error.detail).split())
+    return "\n".join(filter(None, (message, error.detail))).replace("[", r"\[")
 
 
 def _let_others_compute() -> None:
