@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from scalearn.atomic import new_folder, refuse_existing
-from scalearn.deltas import Lora, ScaledLoras, ScaledSources
+from scalearn.deltas import Lora, Scaled
 from scalearn.encoding import collator
 from scalearn.errors import InputError
 from scalearn.heads import Head, pool
@@ -114,7 +114,7 @@ def export_onnx(model: TransferModel, folder: str | Path, *, overwrite: bool = F
 def plain_copy(model: TransferModel) -> TransferModel:
     """A copy in float32, on the CPU, in evaluation mode, and folded where it can be."""
     own = copy.deepcopy(model).to("cpu", torch.float32)
-    if own.deltas and all(isinstance(delta, Lora | ScaledLoras | ScaledSources) for delta in own.deltas):
+    if own.deltas and all(isinstance(delta, Lora | Scaled) for delta in own.deltas):
         own.fold()
     own.attention = "auto"
     own.backbone.config.use_cache = False  # of keys and values, in decoders
