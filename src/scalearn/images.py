@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,17 +51,15 @@ def open_image(image: Any) -> Image:
 
     if isinstance(image, Mapping):
         image = image.get("path") if image.get("bytes") is None else image["bytes"]
+    if isinstance(image, str | Path):
+        if not os.path.isfile(image):  # nor a device or pipe, which might never end
+            raise InputError("there is no such file")
+    elif isinstance(image, bytes):
+        image = io.BytesIO(image)
+    elif not isinstance(image, Image.Image):
+        raise InputError(f"{type(image).__name__} is no path, no bytes of a file and no PIL image")
     try:
-        if isinstance(image, str | Path):
-            if not Path(image).is_file():  # nor a device or pipe, which might never end
-                raise InputError("there is no such file")
-            opened: Image.Image = Image.open(image, formats=FORMATS)
-        elif isinstance(image, bytes):
-            opened = Image.open(io.BytesIO(image), formats=FORMATS)
-        elif isinstance(image, Image.Image):
-            opened = image
-        else:
-            raise InputError(f"{type(image).__name__} is no path, no bytes of a file and no PIL image")
+        opened = image if isinstance(image, Image.Image) else Image.open(image, formats=FORMATS)
         turned = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError as error:
         raise InputError(f"no image of the formats {', '.join(FORMATS)}") from error
