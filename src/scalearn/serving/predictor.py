@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from scalearn import sites
 from scalearn.backbones import MINILM, Backbone, load_backbone
-from scalearn.deltas import FixedOmega, ScaledLoras, ScaledSources
+from scalearn.deltas import FixedOmega, ScaledLoras, ScaledRescalings, ScaledSources
 from scalearn.errors import InputError
 from scalearn.methods.combine import scaled
 from scalearn.model import TransferModel
@@ -311,6 +311,8 @@ def _fused(sources: Sequence[Source]) -> Mapping[str, Sequence[ScaledSources | S
     if not sources:
         return {}
     fused = scaled(sources, lambda _: FixedOmega([0.0] * len(sources)))
+    if any(isinstance(delta, ScaledRescalings) for layers in fused.values() for delta in layers):
+        raise InputError("IA3 sources cannot be served among others: load such a model alone, with TransferModel")
     return cast(Mapping[str, Sequence[ScaledSources | ScaledLoras]], fused)
 
 
