@@ -23,8 +23,10 @@ from scalearn.errors import InputError
 from scalearn.heads import Head, pool
 from scalearn.methods import Method, Setting
 from scalearn.precision import Attention, Precision, attention_for, autocast
+from scalearn.quantised import is_quantised
 from scalearn.reading import flattened, pooled
 from scalearn.sites import Placement
+from scalearn.state import keep_trained_only
 from scalearn.tasks import Task
 from scalearn.tokens import tokens_of
 
@@ -59,6 +61,11 @@ class AdaptedModel(nn.Module, ABC):
         self.image_processor = backbone.image_processor
         self.pooling = backbone.pooling
         self.backbone = backbone.model
+        if method.trains_backbone and is_quantised(self.backbone):
+            raise InputError(
+                f"{backbone.name} is quantised, so method {method.name!r} cannot train its weights: choose another "
+                "method, or the backbone as it was before"
+            )
         self.backbone.requires_grad_(method.trains_backbone)
         self.backbone_dropout = True
         self.attention: Attention = "auto"
@@ -70,6 +77,7 @@ class AdaptedModel(nn.Module, ABC):
             )
         make_cheap(self.backbone)
         sites.attach(self.backbone, method.build(setting))
+        keep_trained_only(self)
 
     @abstractmethod
     def heads_by_task(self) -> Mapping[str, Head]:

@@ -200,9 +200,10 @@ def test_only_what_is_trained_changes(
     transfer = REGISTRY[name].method.stage == "transfer"
     shelf = Shelf([make_source("cola", backbone)]) if transfer else None
     model = fresh(name, sources=shelf)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
+    before = {key: value.clone() for key, value in model.named_parameters(remove_duplicate=False)}
     fit(model, recipe=RECIPE.model_copy(update={"epochs": 1, "patience": 1}))
-    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    after = dict(model.named_parameters(remove_duplicate=False))
+    changed = {key for key, value in after.items() if not torch.equal(value, before[key])}
     trained = {key for key, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
     assert changed <= trained
     assert {key for key in changed if key.startswith("head.")} == {key for key in trained if key.startswith("head.")}
