@@ -20,8 +20,8 @@ class _Trained(Protocol):
 
 def keep_trained_only(model: nn.Module) -> None:
     """Makes the `state_dict` of `model`, which has a `trained_state`, hold that alone, also inside other modules."""
-    model.register_state_dict_post_hook(_leave_out_frozen)
-    model.register_load_state_dict_post_hook(_allow_absent_frozen)
+    model.register_state_dict_post_hook(_leave_out_frozen)  # type: ignore[no-untyped-call]
+    model.register_load_state_dict_post_hook(_allow_absent_frozen)  # type: ignore[no-untyped-call]
 
 
 def _leave_out_frozen(model: nn.Module, state: dict[str, Any], prefix: str, _: dict[str, Any]) -> None:
