@@ -11,7 +11,22 @@ import warnings
 import typer
 from rich.console import Console
 
-from scalearn.cli import exchange, grid, joint, learn, plan, probe, push, registry, runs, show, similarity, tasks, use
+from scalearn.cli import (
+    exchange,
+    grid,
+    joint,
+    learn,
+    plan,
+    probe,
+    push,
+    registry,
+    runs,
+    serve,
+    show,
+    similarity,
+    tasks,
+    use,
+)
 from scalearn.errors import InputError
 
 _SPINS = "2000"
@@ -34,6 +49,7 @@ for command in (
     use.evaluate,
     use.predict,
     use.fold,
+    serve.serve,
     show.compare,
     probe.probe,
     plan.plan,
