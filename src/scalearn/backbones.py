@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,6 +213,17 @@ def load_backbone(
         sites=sites,
         original=original,
     )
+
+
+def chosen_backbone(
+    given: str | Backbone, *, pooling: Pooling | None = None, sites: str | Family | None = None
+) -> Backbone:
+    """A backbone by its name, loaded, or one that is loaded already; with another pooling or sites where given."""
+    if isinstance(given, str):
+        return load_backbone(given, pooling=pooling, sites=sites)
+    if sites is not None:
+        declare(given.model, sites)
+    return replace(given, pooling=pooling or given.pooling)
 
 
 def wrap_backbone(

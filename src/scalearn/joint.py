@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -12,10 +11,11 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from scalearn.adapted import AdaptedModel, seeded
 from scalearn.atomic import new_folder
-from scalearn.backbones import MINILM, Backbone, load_backbone
+from scalearn.backbones import MINILM, Backbone, chosen_backbone
 from scalearn.deltas import TaskSwitch, safe_key
 from scalearn.encoding import Features
 from scalearn.errors import InputError
+from scalearn.families import Family
 from scalearn.heads import Head, Pooling
 from scalearn.methods import Method, Setting, method_from_name
 from scalearn.precision import Precision
@@ -70,6 +70,7 @@ class JointModel(AdaptedModel):
         tasks: Sequence[Task],
         method: Method | str = "hyperformer++",
         pooling: Pooling | None = None,
+        sites: str | Family | None = None,
         seed: int = 0,
     ) -> JointModel:
         """A model ready to be trained with `scalearn.training.train_joint`.
@@ -79,16 +80,14 @@ class JointModel(AdaptedModel):
             tasks: at least two, with distinct names.
             method: one of stage ``joint``, or its name.
             pooling: which tokens the heads read; by default what suits the backbone.
+            sites: where the backbone's layers are, if scalearn does not know its type (`scalearn.sites.declare`).
             seed: of the initialisation.
 
         Raises:
             InputError: backbone, method and tasks do not go together.
         """
         method = method_from_name(method) if isinstance(method, str) else method
-        if isinstance(backbone, str):
-            backbone = load_backbone(backbone, pooling=pooling)
-        elif pooling is not None:
-            backbone = replace(backbone, pooling=pooling)
+        backbone = chosen_backbone(backbone, pooling=pooling, sites=sites)
         return cls(backbone, tasks=tasks, method=method, seed=seed)
 
     def head(self, task: str) -> Head:

@@ -119,6 +119,7 @@ class Training:
     option: MethodOptions = None
     backbone: o.BackboneName = "minilm"
     pooling: o.PoolingName = None
+    sites: o.SitesPath = None
     seed: o.Seed = 0
     protocol: o.ProtocolName = "default"
     epochs: o.Epochs = None

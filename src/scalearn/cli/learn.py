@@ -91,7 +91,13 @@ def _learn(target: Target, method: Method, sources: Sources | None, out: Path, t
     recipe = recipe_for(method, training.protocol, kind=task.kind, task=task.name, few_shot=few_shot)
     recipe = changed(recipe, training.changes())
     model = TransferModel.from_backbone(
-        training.backbone, task=task, method=method, sources=shelf, pooling=training.pooling, seed=training.seed
+        training.backbone,
+        task=task,
+        method=method,
+        sources=shelf,
+        pooling=training.pooling,
+        sites=training.sites,
+        seed=training.seed,
     )
     model.attention = training.attention
     model.to(device)

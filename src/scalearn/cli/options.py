@@ -85,6 +85,12 @@ PoolingName = Annotated[
     Literal["first", "mean", "last"] | None,
     typer.Option("--pooling", help="Which tokens the head reads; else what suits the backbone."),
 ]
+SitesPath = Annotated[
+    str | None,
+    typer.Option(
+        "--sites", help="Where the layers of a backbone of unknown type are, such as 'blocks.*'; * is the number."
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", help="A new folder for the result.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initialisation, batches, dropout and drawn rows.")]
 ProtocolName = Annotated[

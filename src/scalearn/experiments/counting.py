@@ -21,7 +21,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, RobertaConfig, XLMRobertaConfig
 
 from scalearn.adapted import seeded
-from scalearn.backbones import MINILM, BackboneReference
+from scalearn.backbones import MINILM, BackboneReference, bare
 from scalearn.combinable import tensors_of
 from scalearn.deltas import MaskScores, TaskSwitch
 from scalearn.errors import InputError
@@ -83,9 +83,7 @@ def skeleton(backbone: str = MINILM) -> Skeleton:
                 "config.json, or a Hub id (with network, or already in the Hub's cache)"
             ) from error
     with torch.device("meta"):
-        model = AutoModel.from_config(config, trust_remote_code=False)
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+        model = bare(AutoModel.from_config(config, trust_remote_code=False))
     find_sites(model)  # an architecture without sites can carry no method
     tables = (module for module in model.modules() if isinstance(module, nn.Embedding))
     return Skeleton(
