@@ -6,7 +6,6 @@ On disk only what was trained is kept (`scalearn.saved`): kilobytes for ScaLearn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -17,19 +16,21 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from scalearn import sites
 from scalearn.adapted import AdaptedModel, check_inputs, seeded
 from scalearn.atomic import new_folder
-from scalearn.backbones import MINILM, Backbone, load_backbone
-from scalearn.combinable import tensors_of
-from scalearn.deltas import Bottleneck, Lora, Omega, ScaledLoras, ScaledSources
+from scalearn.backbones import MINILM, Backbone, chosen_backbone
+from scalearn.combinable import COMBINABLE, tensors_of
+from scalearn.deltas import Bottleneck, Lora, Omega, Rescaling, Scaled, ScaledLoras
 from scalearn.encoding import Features
 from scalearn.errors import InputError
+from scalearn.families import Family
 from scalearn.heads import Head, Pooling
-from scalearn.methods import Adapter, LoRA, Method, Setting, method_from_name
+from scalearn.methods import IA3, Adapter, LoRA, Method, Setting, method_from_name
 from scalearn.precision import Precision
 from scalearn.prediction import Prediction, columns_of, predictions
 from scalearn.pushing import Pushed, Pushing
+from scalearn.quantised import is_quantised
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
 from scalearn.selection import TaskEvidence
-from scalearn.sites import LAYER, Placement, Shape
+from scalearn.sites import Placement, Shape
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
@@ -63,6 +64,7 @@ class TransferModel(AdaptedModel):
         method: Method | str = "scalearn",
         sources: Shelf | None = None,
         pooling: Pooling | None = None,
+        sites: str | Family | None = None,
         seed: int = 0,
     ) -> TransferModel:
         """A model ready to be trained.
@@ -73,6 +75,7 @@ class TransferModel(AdaptedModel):
             method: one of `scalearn.methods`, or its name.
             sources: for transfer methods, the shelf to combine.
             pooling: which tokens the head reads; by default what suits the backbone.
+            sites: where the backbone's layers are, if scalearn does not know its type (`scalearn.sites.declare`).
             seed: of the initialisation.
 
         Raises:
@@ -87,10 +90,7 @@ class TransferModel(AdaptedModel):
             )
         if method.stage == "single" and sources is not None:
             raise InputError(f"method {method.name!r} uses no sources: leave them out, or choose a transfer method")
-        if isinstance(backbone, str):
-            backbone = load_backbone(backbone, pooling=pooling)
-        elif pooling is not None:
-            backbone = replace(backbone, pooling=pooling)
+        backbone = chosen_backbone(backbone, pooling=pooling, sites=sites)
         check_inputs(backbone.model, task, name=backbone.name)
         if sources is not None:
             sources.check_fits(backbone)
@@ -170,7 +170,7 @@ class TransferModel(AdaptedModel):
     @property
     def has_omega(self) -> bool:
         """Whether `omega` can be read."""
-        scaled = [delta.omega for delta in self.deltas if isinstance(delta, ScaledSources | ScaledLoras)]
+        scaled = [delta.omega for delta in self.deltas if isinstance(delta, Scaled)]
         return len({tuple(omega.values.shape) for omega in scaled}) == 1
 
     def omega(self) -> Tensor:
@@ -179,7 +179,7 @@ class TransferModel(AdaptedModel):
         Raises:
             InputError: the method has no omega, or its sites are of unequal width.
         """
-        omegas = [delta.omega for delta in self.deltas if isinstance(delta, ScaledSources | ScaledLoras)]
+        omegas = [delta.omega for delta in self.deltas if isinstance(delta, Scaled)]
         if not omegas:
             raise InputError(
                 f"method {self.method.name!r} has no omega: only unfolded ScaLearn and probing models have"
@@ -195,14 +195,20 @@ class TransferModel(AdaptedModel):
         """Replaces sources and coefficients by one ordinary delta per site, in place; returns itself.
 
         Bottlenecks become one bottleneck of width T * r. LoRA updates become one of rank T * r that is added to the
-        weight itself, so that inference costs nothing more; a model of method ``lora`` is folded likewise. The folded
-        model gives the same answers, needs no sources, and is saved as `Adapter` or `LoRA`. One folded into its
-        weights, also after saving and loading, cannot be trained any more.
+        weight itself, so that inference costs nothing more; a model of method ``lora`` is folded likewise. Scales
+        (IA3) become one scale. The folded model gives the same answers, needs no sources, and is saved as `Adapter`,
+        `LoRA` or `IA3`. One folded into its weights, also after saving and loading, cannot be trained any more.
 
         Raises:
-            InputError: there is nothing to fold.
+            InputError: there is nothing to fold, or the weights are quantised.
         """
         folded = self.placement
+        if any(isinstance(delta, Lora | ScaledLoras) for delta in self.deltas) and is_quantised(self.backbone):
+            raise InputError(
+                f"{self.reference.name} is quantised, so LoRA updates cannot be added to its weights: load the model "
+                "over the backbone as it was before (from_pretrained(..., backbone=load_backbone(NAME))), or leave it "
+                "unfolded"
+            )
         before = {
             "method": self.method.name,
             "options": self.method.model_dump(),
@@ -210,15 +216,12 @@ class TransferModel(AdaptedModel):
             "trained_parameters": self.parameter_counts(),
         }
         if not isinstance(self.method, LoRA):
-            if not self.deltas or not all(isinstance(delta, ScaledSources | ScaledLoras) for delta in self.deltas):
+            if not self.deltas or not all(isinstance(delta, Scaled) for delta in self.deltas):
                 raise InputError(
                     f"method {self.method.name!r} has nothing to fold: only methods that scale or average sources, and "
                     "lora, have"
                 )
-            folded = {
-                site: [cast(ScaledSources | ScaledLoras, delta).fold() for delta in layers]
-                for site, layers in self.placement.items()
-            }
+            folded = folded_deltas(self.placement)
             sites.detach(self.backbone)
             sites.attach(self.backbone, folded)
             self.method = _folded_method(folded)
@@ -226,9 +229,9 @@ class TransferModel(AdaptedModel):
             self.facts = {**self.facts, "folded_from": before}
         if isinstance(self.method, LoRA):
             self.method = self.method.model_copy(update={"folded": True})
-        for site in folded.keys() - {LAYER}:
-            for linear, delta in zip(sites.find_sites(self.backbone, site), folded[site], strict=True):
-                cast(Lora, delta).merge(linear)
+            for site, layers in folded.items():
+                for linear, delta in zip(sites.find_sites(self.backbone, site), layers, strict=True):
+                    cast(Lora, delta).merge(linear)
         return cast(TransferModel, self.train(self.training))
 
     @property
@@ -250,7 +253,7 @@ class TransferModel(AdaptedModel):
             InputError: the method is not one whose deltas can be combined.
         """
         if not self.makes_source:
-            raise InputError(f"method {self.method.name!r} gives no source: train with adapter, compacter++ or lora")
+            raise InputError(f"method {self.method.name!r} gives no source: train with {', '.join(COMBINABLE)}")
         return Source(
             name=name,
             backbone=self.reference,
@@ -372,9 +375,20 @@ class TransferModel(AdaptedModel):
         return model.eval()
 
 
+def folded_deltas(placement: Placement) -> Placement:
+    """One ordinary delta for each fusion of sources; LoRA updates all of one rank, as `LoRA` builds them."""
+    folded: Placement = {site: [cast(Scaled, delta).fold() for delta in layers] for site, layers in placement.items()}
+    ranks = [d.down.out_features for layers in folded.values() for d in layers if isinstance(d, Lora)]
+    if len(set(ranks)) > 1:
+        return {site: [cast(Lora, d).widened(max(ranks)) for d in layers] for site, layers in folded.items()}
+    return folded
+
+
 def _folded_method(folded: Placement) -> Method:
     """The single-task method that builds deltas like these."""
     first = next(iter(folded.values()))[0]
+    if isinstance(first, Rescaling):
+        return IA3(modules=tuple(folded))
     if isinstance(first, Lora):
         rank = first.down.weight.shape[0]
         return LoRA(rank=rank, alpha=float(rank), modules=tuple(folded))
