@@ -3,5 +3,6 @@
 from scalearn.training.evaluate import evaluate
 from scalearn.training.joint import JointResult, train_joint
 from scalearn.training.train import TrainResult, train
+from scalearn.training.trainer import optimizer_for
 
-__all__ = ["JointResult", "TrainResult", "evaluate", "train", "train_joint"]
+__all__ = ["JointResult", "TrainResult", "evaluate", "optimizer_for", "train", "train_joint"]
