@@ -5,7 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, DataCollatorWithPadding
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer, DataCollatorWithPadding, PreTrainedTokenizerFast
 
 from scalearn.backbones import Backbone
 from scalearn.encoding import (
@@ -46,6 +50,33 @@ def test_a_pair(backbone: Backbone) -> None:
     assert first["input_ids"] == [CLS, *ids(backbone, "good film"), SEP, *ids(backbone, "bad"), SEP]
     assert first["token_type_ids"] == [0, 0, 0, 0, 1, 1]
     assert second["input_ids"] == [CLS, *ids(backbone, "the"), SEP, *ids(backbone, "film was"), SEP]
+
+
+def byte_tokenizer(pair: str | None) -> PreTrainedTokenizerFast:
+    """A token for each byte, as GPT-2 falls back to, and no token between texts but where `pair` says so."""
+    alphabet = sorted(ByteLevel.alphabet())
+    tokenizer = Tokenizer(BPE(vocab={"<s>": 0} | {byte: i for i, byte in enumerate(alphabet, 1)}, merges=[]))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    if pair:
+        tokenizer.post_processor = TemplateProcessing(single="<s> $A", pair=pair, special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", model_max_length=48)
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"), [(None, "abĊcd"), ("<s> $A $B", "<s>abĊcd"), ("<s> $A <s> $B", "<s>ab<s>cd")]
+)
+def test_a_line_ends_between_texts_that_no_token_separates(pair: str | None, expected: str) -> None:
+    tokenizer = byte_tokenizer(pair)
+
+    def tokens(rows: list[Features]) -> list[str]:
+        return ["".join(tokenizer.convert_ids_to_tokens(row["input_ids"])) for row in rows]
+
+    pairs = {"text_a": ["ab", "ab"], "text_b": ["cd", "cd"]}
+    assert tokens(encode(tokenizer, pairs, max_length=48)) == [expected] * 2
+    assert tokens(encode(tokenizer, pairs, max_length=48, truncation="only_first")) == [expected] * 2
+    (row,) = encode(tokenizer, {"text_a": ["ab"], "choices": [["cd", "ef"]]}, max_length=48)
+    assert tokens([{"input_ids": ids} for ids in row["input_ids"]]) == [expected, expected.replace("cd", "ef")]
+    assert tokens(encode(tokenizer, {"text_a": ["ab"]}, max_length=48)) == ["<s>ab" if pair else "ab"]
 
 
 def test_the_longer_text_is_cut_first(backbone: Backbone) -> None:

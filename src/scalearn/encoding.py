@@ -33,6 +33,9 @@ Of an image ``pixel_values``, ``length`` (patches) and maybe ``labels``; where t
 MULTIPLE = 8
 """Texts are padded to a multiple of so many tokens, for the sake of the matrix kernels."""
 
+SEPARATOR = "\n"
+"""Stands between the texts of a pair where the tokenizer puts no token of its own there, as GPT-2's does not."""
+
 
 def encode(
     processor: Processor,
@@ -81,6 +84,8 @@ def _rows(columns: Mapping[str, Sequence[Any]]) -> list[Features]:
 def _encode_pairs(
     tokenizer: PreTrainedTokenizerBase, first: list[str], second: list[str], *, limit: int, truncation: Truncation
 ) -> list[Features]:
+    if tokenizer.num_special_tokens_to_add(pair=True) == tokenizer.num_special_tokens_to_add(pair=False):
+        second = [SEPARATOR + text for text in second]
     if truncation == "longest_first":
         return _rows(tokenizer(first, second, truncation=truncation, max_length=limit))
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from scalearn.encoding import Processor
 
-FORMAT = 1
+FORMAT = 2
 """Of an entry; another number leaves all entries of this one aside."""
 KEPT_FROM = 2_000
 """Rows of a split from which on its tokens are kept: fewer are tokenised in less time than it takes to tell."""
