@@ -102,7 +102,7 @@ def batch_of(family: str, kind: Kind) -> dict[str, Tensor]:
     inputs = expected_of(family, "flex/")
     several = family == "bert"
     if kind == "multiple-choice":
-        return inputs if several else {key: torch.stack([value, value.flip(-1)], 1) for key, value in inputs.items()}
+        return inputs if several else {key: torch.stack([value, value.flip(0)], 1) for key, value in inputs.items()}
     return {key: value[:, 0] for key, value in inputs.items()} if several else inputs
 
 
