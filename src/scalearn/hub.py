@@ -182,9 +182,8 @@ def explained(repo_id: str, *, revision: str | None = None) -> Iterator[None]:
         ) from error
     except errors.HfHubHTTPError as error:
         code = error.response.status_code
-        todo = (
-            "log in with `hf auth login` and a token that may write there" if code in (401, 403) else "try again later"
-        )
+        log_in = "log in with `hf auth login` and a token that may do this"
+        todo = {401: log_in, 403: log_in, 404: "check the name"}.get(code, "try again later")
         raise InputError(f"the Hub refuses {repo_id} ({code}: {_reason(error)}): {todo}") from error
     except errors.HTTPError as error:  # type: ignore[attr-defined]  # of the HTTP client, whichever it is
         raise InputError(f"{page} cannot be reached ({_reason(error)}): try again with network") from error

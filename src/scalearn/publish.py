@@ -14,8 +14,8 @@ from typing import Unpack
 
 from scalearn.errors import InputError
 from scalearn.pushing import Pushed, Pushing, called, upload
-from scalearn.saved import DESCRIPTION, FILES, SavedModel
-from scalearn.sources import BUILTIN, SHELF_FILES, Shelf, Source
+from scalearn.saved import DESCRIPTION, REPLACED, SavedModel
+from scalearn.sources import BUILTIN, SHELF_REPLACED, Shelf, Source
 from scalearn.sources import DESCRIPTION as SOURCE_DESCRIPTION
 from scalearn.sources import FILES as SOURCE_FILES
 
@@ -103,7 +103,7 @@ def _assembled(
             )
             if (here / SOURCE_DESCRIPTION).is_file():
                 Source.load(here).shareable(backbone=backbone).write_into(folder, place=place)
-            yield _Assembled(folder=folder, message=saved.title, replacing=(*FILES, *SOURCE_FILES))
+            yield _Assembled(folder=folder, message=saved.title, replacing=REPLACED)
             return
         if sources is not None or include_sources:
             raise InputError(f"{location} is no model: leave out --sources and --include-sources")
@@ -114,7 +114,7 @@ def _assembled(
             return
         shelf = _local_shelf(location)
         shelf.write_into(folder, place=place, backbone=backbone)
-        yield _Assembled(folder=folder, message=f"Sources {', '.join(shelf.names)}", replacing=SHELF_FILES)
+        yield _Assembled(folder=folder, message=f"Sources {', '.join(shelf.names)}", replacing=SHELF_REPLACED)
 
 
 def _local_shelf(location: str) -> Shelf:

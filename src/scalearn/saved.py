@@ -38,6 +38,8 @@ FORMAT_VERSION = 1
 DESCRIPTION = "scalearn.json"
 WEIGHTS = "model.safetensors"
 FILES = (DESCRIPTION, WEIGHTS, *(f"sources/*/{name}" for name in SOURCE_FILES))
+REPLACED = (DESCRIPTION, WEIGHTS, "sources/*", *SOURCE_FILES)
+"""What an older upload may have left that is not of this one."""
 
 
 class SourceReference(BaseModel):
@@ -206,7 +208,7 @@ class SavedModel:
             self.write_shareable(
                 Path(aside), place=place, sources=sources, include_sources=include_sources, backbone=backbone
             )
-            return upload(Path(aside), repo_id, how, replacing=(*FILES, *SOURCE_FILES), message=self.title)
+            return upload(Path(aside), repo_id, how, replacing=REPLACED, message=self.title)
 
     @property
     def title(self) -> str:

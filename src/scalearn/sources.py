@@ -40,6 +40,8 @@ WEIGHTS = "source.safetensors"
 BUILTIN = "builtin"
 FILES = (DESCRIPTION, WEIGHTS)
 SHELF_FILES = (*FILES, *(f"*/{name}" for name in FILES))
+SHELF_REPLACED = (*SHELF_FILES, f"*/{CARD}")
+"""What an older upload may have left that is not of this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +294,7 @@ class Shelf:
         with tempfile.TemporaryDirectory(prefix="scalearn-") as aside:
             self.write_into(Path(aside), place=place, backbone=backbone)
             message = f"Sources {', '.join(self.names)}"
-            return upload(Path(aside), repo_id, how, replacing=SHELF_FILES, message=message)
+            return upload(Path(aside), repo_id, how, replacing=SHELF_REPLACED, message=message)
 
     def write_into(self, folder: Path, *, place: str, backbone: str | None = None) -> None:
         """Writes the sources as others may have them, and a card, into a folder that will be uploaded.

@@ -134,9 +134,8 @@ class Handler(BaseHTTPRequestHandler):
         """One that may be read: to strangers, a private one is not there, and what is not there may be private."""
         found = self.hub.repositories.get(repo_id)
         if found is None or (found.private and self.user != repo_id.partition("/")[0]):
-            if self.user is None:
-                raise Refused(401, message="Invalid username or password.")
-            raise Refused(404, "RepoNotFound", "Repository not found")
+            # The client takes a 401 of the real one, which has no code, for this by its https address.
+            raise Refused(404 if self.user else 401, "RepoNotFound", "Repository not found")
         return found
 
     def commit_of(self, repo_id: str, revision: str) -> str:
@@ -161,11 +160,15 @@ def create(request: Handler, body: bytes) -> tuple[int, bytes, dict[str, str]]:
     repo_id = f"{owner}/{asked['name']}"
     request.may_write(owner)
     if repo_id in request.hub.repositories:
-        raise Refused(409, message="You already created this model repo")
+        return _json({"error": "You already created this model repo", **_named(request, repo_id)}, 409)
     made = Repository(private=bool(asked.get("private")) or asked.get("visibility") == "private")
     made.commit({".gitattributes": b"*.safetensors filter=lfs"}, message="initial commit")
     request.hub.repositories[repo_id] = made
-    return _json({"url": f"{request.hub.url}/{repo_id}", "id": repo_id, "name": repo_id})
+    return _json(_named(request, repo_id))
+
+
+def _named(request: Handler, repo_id: str) -> dict[str, str]:
+    return {"url": f"{request.hub.url}/{repo_id}", "id": repo_id, "name": repo_id}
 
 
 def info(request: Handler, body: bytes, repo_id: str, revision: str | None = None) -> tuple[int, bytes, dict[str, str]]:
