@@ -17,7 +17,7 @@ WIDTH = 32
 _SIZES = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 _TEXT = {"vocab_size": 60, "max_position_embeddings": 40}
 CONFIGS: dict[str, dict[str, Any]] = {
-    **{name: _SIZES | _TEXT for name in ("bert", "roberta", "xlm-roberta", "electra")},
+    **{name: _SIZES | _TEXT for name in ("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie")},
     "distilbert": _TEXT | {"dim": WIDTH, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
 }
 B, S = 3, 11

@@ -23,7 +23,7 @@ WIDTH, LAYERS, B, S = 32, 3, 4, 9
 _SIZES = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "intermediate_size": 64}
 _TEXT = {"vocab_size": 60, "max_position_embeddings": 40}
 CONFIGS: dict[str, dict[str, Any]] = {
-    **{name: _SIZES | _TEXT for name in ("bert", "roberta", "xlm-roberta", "electra")},
+    **{name: _SIZES | _TEXT for name in ("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie")},
     "distilbert": _TEXT | {"dim": WIDTH, "n_layers": LAYERS, "n_heads": 4, "hidden_dim": 64},
 }
 PLACES = (LAYER, "query", "key", "value", "intermediate")

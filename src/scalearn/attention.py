@@ -24,7 +24,7 @@ from scalearn.dropout import keep_mask, masked
 
 LEAN = "lean"
 
-SUPPORTED = frozenset({"bert", "roberta", "xlm-roberta", "electra", "distilbert"})
+SUPPORTED = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie", "distilbert"})
 """Model types whose eager attention is the formula above, nothing more: no grouped keys, no relative positions."""
 
 

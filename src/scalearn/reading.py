@@ -130,7 +130,9 @@ LAST_LAYERS: dict[str, Layer] = {
     "bert": _bert,
     "roberta": _bert,
     "xlm-roberta": _bert,
+    "camembert": _bert,
     "electra": _bert,
+    "ernie": _bert,
     "distilbert": _distilbert,
 }
 """Model type to what computes the first row of its last layer."""
