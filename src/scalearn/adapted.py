@@ -171,7 +171,9 @@ class AdaptedModel(nn.Module, ABC):
         if self.attention != "auto":
             return self.attention
         lean, dropout = supports_lean(self.backbone), self.backbone_dropout
-        return attention_for(training=training, precision=precision, device=self.device, lean=lean, dropout=dropout)
+        chosen = attention_for(training=training, precision=precision, device=self.device, lean=lean, dropout=dropout)
+        # Capped scores, as in Gemma 2, and relative positions are in eager attention only.
+        return "eager" if chosen == "sdpa" and not self.backbone._supports_sdpa else chosen
 
     def activation_checkpointing_enable(self, **options: Any) -> None:
         """Trades computation for memory in the backbone; `transformers.Trainer` calls it by this name."""
