@@ -86,11 +86,20 @@ class Lora(nn.Module):
         Args:
             linear: an `nn.Linear`, or GPT-2's Conv1D, whose weight is (inputs, outputs).
         """
+        if not self.merged:
+            self._add_to(linear, 1)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self, linear: nn.Module) -> None:
+        """Takes out of the weight of the map what `merge` added, but for rounding."""
         if self.merged:
-            return
+            self._add_to(linear, -1)
+            self.merged = False
+
+    def _add_to(self, linear: nn.Module, sign: int) -> None:
         update = self.weight()
-        linear.get_parameter("weight").add_(update if isinstance(linear, nn.Linear) else update.T)
-        self.merged = True
+        linear.get_parameter("weight").add_(update if isinstance(linear, nn.Linear) else update.T, alpha=sign)
 
 
 class ScaledLoras(nn.Module):
