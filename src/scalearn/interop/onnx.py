@@ -61,12 +61,17 @@ def export_onnx(model: TransferModel, folder: str | Path, *, overwrite: bool = F
         overwrite: replace a folder that this library wrote.
 
     Raises:
-        InputError: `onnx`, `onnxscript` or `onnxruntime` is not installed; the tokenizer has no `tokenizer.json`; the
+        InputError: the model reads images; `onnx`, `onnxscript` or `onnxruntime` is not installed; the tokenizer has no `tokenizer.json`; the
             backbone has no ONNX form; or what onnxruntime answers is not what the model does.
     """
     need("onnx", "onnxscript", "onnxruntime")
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)
+    if model.task.image is not None:
+        raise InputError(
+            f"task {model.task.name!r} is of images, and ONNX models here read texts: export it with --format "
+            "adapterhub or peft"
+        )
     tokenizer = model.need_tokenizer()
     if not tokenizer.is_fast:
         raise InputError(
