@@ -17,7 +17,14 @@ from scalearn.errors import InputError
 
 _WRITER = platform.node()
 """Whose process numbers those in the names of files aside are."""
-OURS = ("scalearn.json", "source.json", "data.json", "scalearn-onnx.json", "scalearn-peft.json")
+OURS = (
+    "scalearn.json",
+    "source.json",
+    "data.json",
+    "scalearn-onnx.json",
+    "scalearn-peft.json",
+    "scalearn-adapterhub.json",
+)
 """A folder with one of these is a result of this library; no other is ever replaced."""
 
 

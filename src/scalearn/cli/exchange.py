@@ -14,7 +14,6 @@ from scalearn.errors import InputError
 
 if TYPE_CHECKING:
     from scalearn.backbones import Backbone
-    from scalearn.model import TransferModel
     from scalearn.sources import Source
 
 Adapters = Annotated[
@@ -36,6 +35,7 @@ def import_adapters(
     out: Annotated[Path, typer.Option("--out", help="The shelf: each becomes a new folder in it, by its name.")],
     backbone: TrainedOn = None,
     name: Annotated[str | None, typer.Option("--name", help="What to call the source, if it is one.")] = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Make sources of adapters that the adapters library (AdapterHub) or PEFT wrote.
 
@@ -61,10 +61,10 @@ def import_adapters(
         _note_other_backbone(source, folder)
         if source.name in sources:
             raise InputError(f"two adapters are named {source.name!r}: import them one by one, with --name")
-        refuse_existing(out / source.name)
+        refuse_existing(out / source.name, overwrite=overwrite)
         sources[source.name] = source
     for source in sources.values():  # only once all could be read
-        source.save(out / source.name)
+        source.save(out / source.name, overwrite=overwrite)
         print(f"{out / source.name}: {source.size()}, trained on {source.backbone.name}")
 
 
@@ -81,6 +81,7 @@ def export(
     ] = False,
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Write a model for others: as an adapter of the adapters library (AdapterHub) or of PEFT, or as ONNX.
 
@@ -92,30 +93,27 @@ def export(
     unused = [option for option, used in given.items() if used]
     if format != "adapterhub" and unused:
         raise InputError(f"{', '.join(unused)} is for --format adapterhub: leave it out")
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     from scalearn.model import TransferModel
 
     shelf = None if sources is None else o.load_shelf(sources)
     loaded = TransferModel.from_pretrained(model, backbone=backbone, sources=shelf)
-    _write(loaded, out, format, name=name, head=not no_head, safetensors=safetensors)
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"{format} in {out} ({size / 2**20:.1f} MB)")
-
-
-def _write(model: TransferModel, out: Path, format: Format, *, name: str | None, head: bool, safetensors: bool) -> None:
     match format:
         case "adapterhub":
             from scalearn.interop.adapterhub import write_adapter
 
-            write_adapter(model, out, name=name, head=head, safetensors=safetensors)
+            head = not no_head
+            write_adapter(loaded, out, name=name, head=head, safetensors=safetensors, overwrite=overwrite)
         case "peft":
             from scalearn.interop.peft import write_peft
 
-            write_peft(model, out)
+            write_peft(loaded, out, overwrite=overwrite)
         case "onnx":
             from scalearn.interop.onnx import export_onnx
 
-            export_onnx(model, out)
+            export_onnx(loaded, out, overwrite=overwrite)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{format} in {out} ({size / 2**20:.2f} MB)")
 
 
 def _note_other_backbone(source: Source, folder: Path) -> None:

@@ -8,9 +8,7 @@ same token.
 from __future__ import annotations
 
 import json
-import os
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +17,28 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scalearn.atomic import new_folder, write_text
-from scalearn.backbones import MINILM, MINILM_HUB_ID
 from scalearn.deltas import Bottleneck, Compacter, ScaledSources
 from scalearn.errors import InputError
 from scalearn.interop.adapterhub.names import Architecture, architecture_of, key_of
 from scalearn.interop.adapterhub.options import LIBRARY, written
 from scalearn.interop.adapterhub.read import CONFIG, HEAD_CONFIG, SAFE_WEIGHTS, WEIGHTS
+from scalearn.interop.facts import public_name, write_facts
 from scalearn.model import TransferModel
 from scalearn.sites import LAYER
 
 HEAD_WEIGHTS = "pytorch_model_head.bin"
 SAFE_HEAD_WEIGHTS = "model_head.safetensors"
+FACTS = "scalearn-adapterhub.json"
 
 
 def write_adapter(
-    model: TransferModel, folder: str | Path, *, name: str | None = None, head: bool = True, safetensors: bool = False
+    model: TransferModel,
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    head: bool = True,
+    safetensors: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Writes the model as an AdapterHub adapter, and its head, in a new folder.
 
@@ -41,11 +46,12 @@ def write_adapter(
 
     Args:
         model: of a method whose deltas are bottlenecks, or that scales bottleneck sources.
-        folder: must not exist.
+        folder: must not exist, unless `overwrite`.
         name: of adapter and head; by default the task's.
         head: without it, the adapter alone.
         safetensors: write safetensors, which the library reads with ``use_safetensors=True``, instead of the files of
             torch that it reads by default.
+        overwrite: replace a folder that this wrote.
 
     Raises:
         InputError: the model has deltas that are no bottlenecks, a backbone or a head that the library has not.
@@ -66,7 +72,8 @@ def write_adapter(
     if head:
         files[HEAD_CONFIG] = _head_config(model, architecture, name=name)
         tensors[SAFE_HEAD_WEIGHTS if safetensors else HEAD_WEIGHTS] = _head_tensors(model, name=name)
-    with new_folder(Path(folder)) as aside:
+    with new_folder(Path(folder), overwrite=overwrite) as aside:
+        write_facts(aside / FACTS, model, head=HEAD_CONFIG if head else "left out")
         for file, content in files.items():
             write_text(aside / file, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
         for file, content in tensors.items():
@@ -147,14 +154,11 @@ def _head_tensors(model: TransferModel, *, name: str) -> dict[str, Tensor]:
 
 def _described(model: TransferModel, *, name: str, model_class: str) -> dict[str, Any]:
     """What the library writes beside the options of adapters and heads."""
-    backbone = model.reference
-    known = MINILM_HUB_ID if backbone.name == MINILM else backbone.name
     return {
         "name": name,
-        "model_type": backbone.model_type,
+        "model_type": model.reference.model_type,
         "model_class": model_class,
-        "model_name": "" if os.path.exists(known) else known,  # a folder of this machine is nobody else's business
-        "hidden_size": backbone.width,
+        "model_name": public_name(model) or "",
+        "hidden_size": model.reference.width,
         "version": LIBRARY,
-        "written_by": f"scalearn {metadata.version('scalearn')}",
     }

@@ -15,11 +15,9 @@ sources one IA3. The head:
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +27,9 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from scalearn.atomic import new_folder, write_text
-from scalearn.backbones import MINILM, MINILM_HUB_ID
-from scalearn.cards import without_places
 from scalearn.deltas import Lora, Rescaling, Scaled
 from scalearn.errors import InputError
+from scalearn.interop.facts import public_name, write_facts
 from scalearn.interop.peft.checkpoint import CONFIG, PREFIX, SAFE_WEIGHTS
 from scalearn.model import TransferModel
 from scalearn.sites import INPUT, find_sites
@@ -76,7 +73,7 @@ def write_peft(model: TransferModel, folder: str | Path, *, overwrite: bool = Fa
     base = f"{model.backbone.base_model_prefix}." if head else ""
     loras, scales = _by_module(model, base)
     config = {
-        "base_model_name_or_path": _public_name(model),
+        "base_model_name_or_path": public_name(model),
         "fan_in_fan_out": any(isinstance(module, Conv1D) for module in model.backbone.modules()),
         "inference_mode": True,
         "modules_to_save": list(head.saved) if head else None,
@@ -99,8 +96,7 @@ def write_peft(model: TransferModel, folder: str | Path, *, overwrite: bool = Fa
         _save({f"{PREFIX}{key}": tensor for key, tensor in tensors.items()}, aside / SAFE_WEIGHTS)
         if not head:
             _save(weights, aside / HEAD)
-        facts = _facts(model, head="in the checkpoint" if head else HEAD)
-        write_text(aside / FACTS, json.dumps(without_places(facts), indent=2, ensure_ascii=False) + "\n")
+        write_facts(aside / FACTS, model, head="in the checkpoint" if head else HEAD)
 
 
 def _own_head(model: TransferModel) -> OwnHead | None:
@@ -158,24 +154,6 @@ def _ia3_config(scales: Mapping[str, Rescaling]) -> dict[str, Any]:
         "peft_type": "IA3",
         "target_modules": [module.removesuffix(INPUT) for module in scales],
         "feedforward_modules": [module.removesuffix(INPUT) for module in scales if module.endswith(INPUT)],
-    }
-
-
-def _public_name(model: TransferModel) -> str | None:
-    """The backbone's id on the Hub; a folder of this machine is nobody else's business."""
-    name = MINILM_HUB_ID if model.reference.name == MINILM else model.reference.name
-    return None if os.path.exists(name) else name
-
-
-def _facts(model: TransferModel, *, head: str) -> dict[str, Any]:
-    return {
-        "written_by": f"scalearn {metadata.version('scalearn')}",
-        "backbone": {**model.reference.model_dump(), "name": _public_name(model)},
-        "task": model.task.describe(),
-        "pooling": model.head.pooling,
-        "head": head,
-        "method": {"name": model.method.name, "options": model.method.model_dump()},
-        "sources": [{"name": source.name, "sha256": source.digest()} for source in model.sources],
     }
 
 
