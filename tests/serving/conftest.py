@@ -1,15 +1,20 @@
 """Targets of every kind over the tiny backbone, trained only as far as numbers of their own go."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from scalearn import MultiTaskPredictor
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.methods import Method, method_from_name
 from scalearn.model import TransferModel
+from scalearn.serving.app import Service
+from scalearn.serving.server import listen
+from scalearn.serving.server import server as server_of
 from scalearn.sources import Shelf
 from scalearn.tasks import Task
 
@@ -89,3 +94,33 @@ def runs(tmp_path_factory: pytest.TempPathFactory, build: Build, shared_shelf: S
     for seed, (name, method) in enumerate(methods.items()):
         build(method, tasks[name], shared_shelf, seed=seed).save_pretrained(folder / name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def predictor(runs: Path) -> MultiTaskPredictor:
+    """The targets of `runs`; tests that add and remove make their own."""
+    return MultiTaskPredictor.from_folders([runs])
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve(predictor: MultiTaskPredictor) -> Iterator[Serve]:
+    """Starts a service on a port of its own, in this process, and gives its address."""
+    running: list[tuple[Any, threading.Thread]] = []
+
+    def serve(of: MultiTaskPredictor | None = None, **options: Any) -> str:
+        service = Service(of or predictor, **options)
+        listener = listen("127.0.0.1", 0)
+        server = server_of(service)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield serve
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()

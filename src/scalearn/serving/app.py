@@ -243,7 +243,10 @@ def _problem(status: int, reason: str, headers: dict[str, str] | None = None) ->
 
 async def _answer_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
-    return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+    reason = str(error.detail)
+    if error.status_code == 400 and error.__cause__ is not None:  # not UTF-8, nested too deeply, a number too long
+        reason = f"the body is not JSON that can be read: {error.__cause__}"
+    return _problem(error.status_code, reason, dict(error.headers or {}))
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

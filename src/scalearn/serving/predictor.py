@@ -8,6 +8,7 @@ replaces, and a call keeps to the one it found.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ HEAD_MEMORY = 256 * 2**20
 Row = str | Sequence[str]
 """A text; a pair; or a text and its choices."""
 
+_HALF = re.compile("[\ud800-\udfff]")
 _SHOWN = 5
 _SEARCHED = 200
 """Names, and letters of a name, that are compared with a wrong one: a client must not be able to make this slow."""
@@ -140,7 +142,7 @@ class MultiTaskPredictor:
             raise InputError("there are no models to serve: give folders that scalearn transfer wrote")
         named = _sources_of(found) if sources is None else sources
         many = cls(
-            SavedModel.read(found[0]).backbone.name if backbone is None else backbone,
+            SavedModel.read(found[0]).load_backbone(backbone, folder=found[0]),
             sources=named,
             head_memory=head_memory,
             head_dtype=head_dtype,
@@ -265,6 +267,8 @@ class MultiTaskPredictor:
             wanted = (*target.task.text, *target.task.choices)
             if len(texts) != len(wanted) or not all(isinstance(text, str) for text in texts):
                 faults.append(f"row {number} has {_counted(texts)}, {name!r} takes {len(wanted)} ({', '.join(wanted)})")
+            elif any(_HALF.search(text) for text in texts if not text.isascii()):
+                faults.append(f"row {number} has half of a surrogate pair, which is no character")
             questions.append(Question(name=name, target=target, texts=texts))
         if faults:
             left = f"; and {len(faults) - _SHOWN} rows more" if len(faults) > _SHOWN else ""

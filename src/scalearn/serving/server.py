@@ -46,6 +46,14 @@ def run(service: Service, *, listener: socket.socket, stop_seconds: int = 60) ->
         listener: from `listen`.
         stop_seconds: after which requests under way are given up when it stops.
     """
+    try:
+        server(service, stop_seconds=stop_seconds).run(sockets=[listener])
+    finally:
+        service.close()
+
+
+def server(service: Service, *, stop_seconds: int = 60) -> uvicorn.Server:
+    """What `run` runs: it stops when ``should_exit`` is set."""
 
     class Protocol(_TimedProtocol):
         head_seconds = service.limits.seconds
@@ -63,10 +71,7 @@ def run(service: Service, *, listener: socket.socket, stop_seconds: int = 60) ->
         timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=stop_seconds,
     )
-    try:
-        _Server(config, service).run(sockets=[listener])
-    finally:
-        service.close()
+    return _Server(config, service)
 
 
 class _Server(uvicorn.Server):

@@ -90,7 +90,7 @@ class Room:
             InputError: it was trained on another backbone or with other sources, its method cannot be served among
                 others, or its tensors are not those of its method; everything wrong of one kind is named.
         """
-        self._check_method(saved.method, called=called)
+        self._check_kind(saved, called=called)
         if difference := saved.backbone.difference(self.backbone):
             raise InputError(f"{called} {difference}: serve it over its own backbone")
         chosen = self._places_of(saved, called=called)
@@ -114,13 +114,16 @@ class Room:
                 head=self.heads.put(head),
             )
 
-    def _check_method(self, method: Method, *, called: str) -> None:
+    def _check_kind(self, saved: SavedModel, *, called: str) -> None:
+        method = saved.method
         fixed = isinstance(method, ScaLearn | Probing | LoraHub | UniformAverage | BestSource | AdapterSoup)
         if not fixed and method.name not in ("head", *_OWN):
             raise InputError(
                 f"{called} is of method {method.name!r}, which cannot be served among others: {SERVED} can be; use "
                 "TransferModel (scalearn predict) for the rest"
             )
+        if saved.task.image is not None:
+            raise InputError(f"{called} reads images, which are not served: use TransferModel (scalearn predict)")
 
     def _places_of(self, saved: SavedModel, *, called: str) -> list[int]:
         """Where the model's sources stand among those of the room."""
