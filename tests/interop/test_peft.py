@@ -141,6 +141,8 @@ LORAS = {
         },
     ),
     "rank-stabilised": ("llama", {"target_modules": ["q_proj", "o_proj"], "use_rslora": True, "r": 3}),
+    "minor components": ("bert", {"target_modules": ["query"], "init_lora_weights": "mica", "r": 4}),
+    "orthogonal": ("bert", {"target_modules": ["query"], "init_lora_weights": "orthogonal", "r": 4}),
     "Conv1D": ("gpt2", {"target_modules": ["c_attn", "c_fc", "c_proj"], "fan_in_fan_out": True, "r": 3}),
     "every map of a decoder": ("llama", {"target_modules": "all-linear", "init_lora_weights": "gaussian"}),
 }

@@ -63,7 +63,7 @@ _INERT: Mapping[Kind, frozenset[str]] = {
 }
 """Options that are read, or that matter in training only."""
 
-_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
+_STARTS = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 """Ways to begin LoRA that leave the backbone's own weights as they are."""
 
 
