@@ -61,8 +61,8 @@ def export_onnx(model: TransferModel, folder: str | Path, *, overwrite: bool = F
         overwrite: replace a folder that this library wrote.
 
     Raises:
-        InputError: the model reads images; `onnx`, `onnxscript` or `onnxruntime` is not installed; the tokenizer has no `tokenizer.json`; the
-            backbone has no ONNX form; or what onnxruntime answers is not what the model does.
+        InputError: the model reads images; `onnx`, `onnxscript` or `onnxruntime` is not installed; the tokenizer has no
+            `tokenizer.json`; the backbone has no ONNX form; or what onnxruntime answers is not what the model does.
     """
     need("onnx", "onnxscript", "onnxruntime")
     folder = Path(folder)
