@@ -92,7 +92,7 @@ def export(
     given = {"--name": name is not None, "--no-head": no_head, "--safetensors": safetensors}
     unused = [option for option, used in given.items() if used]
     if format != "adapterhub" and unused:
-        raise InputError(f"{', '.join(unused)} is for --format adapterhub: leave it out")
+        raise InputError(f"--format adapterhub has {', '.join(unused)}, and {format} has not: leave out what it lacks")
     refuse_existing(out, overwrite=overwrite)
     from scalearn.model import TransferModel
 
