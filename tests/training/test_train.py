@@ -285,7 +285,8 @@ def test_what_of_a_pair_is_cut_is_the_tasks_choice(fresh: Fresh, pair_task: Task
     task = replace(pair_task, truncation="only_first", max_length=8)
     model = fresh("head", task=task)
     (cut,) = encode(model.need_tokenizer(), texts, max_length=8, truncation="only_first", labels=[0])
-    grouped = SimpleNamespace(max_length=8, truncation="only_first", splits={"dev": Dataset.from_dict(given)})
+    splits = {"dev": Dataset.from_dict(given)}
+    grouped = SimpleNamespace(image=None, max_length=8, truncation="only_first", splits=splits)
     assert list(model.rows_of(grouped, "dev")) == [cut]  # type: ignore[arg-type]
     assert model.encode(texts, [0]) == [cut]
     assert encode(model.need_tokenizer(), texts, max_length=8, labels=[0]) != [cut]
