@@ -24,7 +24,7 @@ from scalearn.errors import InputError
 from scalearn.families import Family
 from scalearn.heads import Pooling
 from scalearn.images import ImageProcessor
-from scalearn.quantised import ELSEWHERE, is_quantised, plain, quantisation_from, quantisation_of
+from scalearn.quantised import ELSEWHERE, is_quantised, keep_differentiable, plain, quantisation_from, quantisation_of
 from scalearn.reading import pooled
 from scalearn.sites import count_layers, declare, declared
 
@@ -253,6 +253,7 @@ def wrap_backbone(
     """
     base = bare(model)
     base.requires_grad_(False)
+    keep_differentiable(base)
     if sites is not None:
         declare(base, sites)
     if tokenizer is not None and "token_type_ids" not in inspect.signature(base.forward).parameters:

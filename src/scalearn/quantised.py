@@ -33,6 +33,16 @@ def quantisation_from(recorded: dict[str, Any]) -> Any:
     return AutoQuantizationConfig.from_dict(recorded)
 
 
+def keep_differentiable(model: nn.Module) -> None:
+    """Keeps bitsandbytes from repacking 4-bit weights when it computes without gradients.
+
+    It does so on CPUs with AVX512-BF16, for good; what is computed with them later lets no gradient through.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def plain(parameter: Tensor) -> Tensor:
     """A parameter's numbers: what torchao packs, unpacked; what bitsandbytes packs, as integers."""
     values = parameter.detach()

@@ -214,6 +214,8 @@ def attached(backbone: PreTrainedModel) -> Placement:
     handles = [f"{child}_hook" for child in _CHILDREN]
     modules = backbone.base_model.modules()
     used = dict.fromkeys(getattr(m, handle)[0] for m in modules for handle in handles if hasattr(m, handle))
+    if not used:
+        return {}
     order = [site for site in (LAYER, *_family(backbone).linears) if site in used]
     order += [site for site in used if site not in order]
     return {site: [module.get_submodule(_child(site)) for module in find_sites(backbone, site)] for site in order}
