@@ -125,6 +125,12 @@ def place_of(folder: Path) -> str | None:
     return f"{PREFIX}{match['owner']}/{match['name']}{below}@{match['commit']}"
 
 
+def own_name(folder: Path) -> str:
+    """What a folder is called: of a repository in the Hub's cache, the name of the repository."""
+    place = place_of(folder)
+    return folder.resolve().name if place is None else place.partition("@")[0].rpartition("/")[2]
+
+
 def is_downloaded(folder: Path) -> bool:
     """Whether the folder lies in the Hub's cache, so that others wrote what is in it."""
     return _within_cache(folder) is not None

@@ -1,8 +1,10 @@
 """What a card says of places."""
 
+from pathlib import Path
+
 import pytest
 
-from scalearn.cards.private import last_part, shown_command, shown_place
+from scalearn.cards.private import last_part, shareable_name, shown_command, shown_place, without_places
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,44 @@ def test_shown_command(command: str, shown: str) -> None:
 )
 def test_a_command_that_cannot_be_shown_is_left_out(command: object) -> None:
     assert shown_command(command) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("minilm", "minilm"),
+        ("google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("/home/ann/models/mine", "./mine"),
+        ("models/ours/mine", "./mine"),
+        ("../mine", "./mine"),
+        ("C:\\Users\\ann\\mine", "./mine"),
+        ("~/mine", "./mine"),
+    ],
+)
+def test_the_name_of_a_backbone(name: str, shown: str) -> None:
+    assert shareable_name(name) == shown
+
+
+def test_a_backbone_that_is_a_folder_here_is_no_name_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models/mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert shareable_name("models/mine") == shareable_name("models/mine/") == "./mine"
+
+
+@pytest.mark.parametrize(
+    ("fact", "said"),
+    [
+        ({"seed": 3, "rate": 0.5, "on": None, "x": True}, {"seed": 3, "rate": 0.5, "on": None, "x": True}),
+        ("a plain text, with 1/2 and 3/4", "a plain text, with 1/2 and 3/4"),
+        ({"command": ["scalearn run /home/ann/x.yaml"]}, {"command": ["scalearn run x.yaml"]}),
+        (("/home/ann/x",), ["x"]),
+        ("--data=../../glue", "--data=glue"),
+        ("kept in /home/ann's", None),
+        ("..", "."),
+        ("x..y and 1...2", "x..y and 1...2"),
+    ],
+)
+def test_facts_name_no_places(fact: object, said: object) -> None:
+    assert without_places(fact) == said

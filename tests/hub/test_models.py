@@ -19,6 +19,7 @@ from scalearn.joint import JointModel
 from scalearn.methods import Adapter
 from scalearn.model import TransferModel
 from scalearn.saved import SavedModel
+from scalearn.serving import MultiTaskPredictor
 from scalearn.sources import BUILTIN, Shelf, Source
 from scalearn.tasks import Task
 
@@ -317,3 +318,13 @@ def test_a_downloaded_model_cannot_name_a_backbone_of_this_machine(
         with pytest.raises(InputError, match=r"a backbone that is not on the Hub .*bert of width 16.*: give it with"):
             TransferModel.from_pretrained("ann/reviews")
     assert TransferModel.from_pretrained("ann/reviews", backbone=load_backbone(tiny_backbone)).task.name == "reviews"
+
+
+def test_models_of_the_hub_are_served(hub: Any, model: TransferModel, tiny_backbone: str) -> None:
+    first = model.push_to_hub("ann/reviews")
+    model.push_to_hub("ann/others")
+    served = MultiTaskPredictor.from_folders([f"ann/reviews@{first.commit}", "ann/others"], backbone=tiny_backbone)
+    (expected,) = model.predict(["a good film"])
+    for name in ("reviews", "others"):
+        (found,) = served.predict([(name, "a good film")])
+        assert found.label == expected.label

@@ -14,7 +14,9 @@ _LIMITS, _BATCHES, _MEMORY = "What one client may ask", "Batches", "Memory"
 
 
 def serve(
-    models: Annotated[list[Path], typer.Argument(help="Folders of models, or folders of such folders.")],
+    models: Annotated[
+        list[Path], typer.Argument(help="Folders of models, or folders of such folders; or owner/name on the Hub.")
+    ],
     backbone: o.MovedBackbone = None,
     sources: o.MovedSources = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",

@@ -23,11 +23,12 @@ from scalearn import sites
 from scalearn.backbones import MINILM, Backbone, load_backbone
 from scalearn.deltas import FixedOmega, ScaledLoras, ScaledRescalings, ScaledSources
 from scalearn.errors import InputError
+from scalearn.hub import own_name
 from scalearn.methods.combine import scaled
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, attention_for
 from scalearn.prediction import Prediction, predictions
-from scalearn.saved import DESCRIPTION, SavedModel, SourceReference
+from scalearn.saved import DESCRIPTION, SavedModel, SourceReference, folder_of
 from scalearn.serving.computation import Computation, Question
 from scalearn.serving.mixture import MixedLayer, MixedLinear
 from scalearn.serving.storage import HeadStorage, Usage
@@ -127,7 +128,7 @@ class MultiTaskPredictor:
         """A predictor of these saved models, each called by its folder's name.
 
         Args:
-            folders: of models; a folder of such folders stands for all of them.
+            folders: of models, here or on the Hub; a folder of such folders stands for all of them.
             backbone: where their backbone is now, if not where it was.
             sources: all sources; by default those that the models name, from where they were.
             head_memory: as above.
@@ -137,7 +138,7 @@ class MultiTaskPredictor:
         Raises:
             InputError: there are no models, or some cannot be served together; all such models are named.
         """
-        found = [model for folder in folders for model in models_in(Path(folder))]
+        found = [model for folder in folders for model in models_in(folder_of(folder))]
         if not found:
             raise InputError("there are no models to serve: give folders that scalearn transfer wrote")
         named = _sources_of(found) if sources is None else sources
@@ -205,8 +206,8 @@ class MultiTaskPredictor:
         if isinstance(target, TransferModel):
             saved, called, own = _as_saved(target), f"the model of {target.task.name!r}", target.task.name
         else:
-            folder = Path(target)
-            saved, called, own = SavedModel.read(folder), str(folder), folder.resolve().name
+            folder = folder_of(target)
+            saved, called, own = SavedModel.read(folder), str(folder), own_name(folder)
         name = own if name is None else name
         if not name:
             raise InputError(f"{called} needs a name: give one (name=...)")
