@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftConfig
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from scalearn.deltas import Constraint
 from scalearn.errors import InputError
@@ -170,7 +170,8 @@ def _copied(folder: Path, shelf: Path, number: int) -> Path:
         shutil.copyfile(folder / SAFE_WEIGHTS, target / SAFE_WEIGHTS)
     else:
         tensors = read_tensors(folder, safe=SAFE_WEIGHTS, pickled=WEIGHTS)
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, target / SAFE_WEIGHTS)
+        data = save({key: tensor.contiguous() for key, tensor in tensors.items()})
+        (target / SAFE_WEIGHTS).write_bytes(data)
     return target
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
@@ -160,4 +160,4 @@ def _ia3_config(scales: Mapping[str, Rescaling]) -> dict[str, Any]:
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes tensors in float32; PEFT wants to be told the format."""
     plain = {key: tensor.detach().to("cpu", torch.float32).contiguous() for key, tensor in tensors.items()}
-    save_file(plain, path, metadata={"format": "pt"})
+    path.write_bytes(save(plain, metadata={"format": "pt"}))
