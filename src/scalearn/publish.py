@@ -123,8 +123,11 @@ def _local_shelf(location: str) -> Shelf:
     Raises:
         InputError: it is none.
     """
-    if location != BUILTIN and not Path(location).is_dir():
-        raise InputError(f"{location} is no folder: give a model, a source or a shelf, or {BUILTIN!r}")
+    if location != BUILTIN and not any(Path(location).glob(f"*/{SOURCE_DESCRIPTION}")):
+        raise InputError(
+            f"{location} is no folder of this machine with a model ({DESCRIPTION}), a source ({SOURCE_DESCRIPTION}) or a "
+            f"shelf (*/{SOURCE_DESCRIPTION}): give what scalearn wrote, or {BUILTIN!r}"
+        )
     return Shelf(location)
 
 

@@ -102,8 +102,12 @@ def test_what_train_wrote_is_a_model_and_a_source(
 
 
 NOT_PUSHED = {
-    ("nowhere", "ann/x"): "nowhere is no folder: give a model, a source or a shelf, or 'builtin'",
-    ("ann/y", "ann/x"): "ann/y is no folder",
+    ("nowhere", "ann/x"): "nowhere is no folder of this machine with a model",
+    ("ann/y", "ann/x"): "ann/y is no folder of this machine",
+    (
+        "runs",
+        "ann/x",
+    ): "runs is no folder of this machine with a model (scalearn.json), a source (source.json) or a shelf",
     ("builtin", "x"): "'x' is not the id of a repository on the Hub: give owner/name",
     ("builtin", "ann/x", "--include-sources"): "builtin is no model: leave out --sources and --include-sources",
     ("shelf/rte", "ann/x", "--collection", "X"): "shelf/rte is one model or source: a collection is for a shelf",
