@@ -2,17 +2,20 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, BertModel, GPT2Config, GPT2Model
+from transformers import AutoTokenizer, BertModel, GPT2Config, GPT2Model, GPTNeoXConfig, GPTNeoXModel
 
 from scalearn import backbones
-from scalearn.backbones import Backbone, fingerprint, load_backbone, wrap_backbone
+from scalearn.backbones import Backbone, BackboneReference, chosen_backbone, fingerprint, load_backbone, wrap_backbone
 from scalearn.errors import InputError
+from scalearn.families import Family
+from scalearn.sites import declared
 
 
 @pytest.fixture
@@ -114,6 +117,26 @@ def test_declared_pooling(copied: Path, declared: dict[str, object], expected: s
     assert load_backbone(declare_pooling(copied, **declared)).pooling == expected
 
 
+@pytest.mark.parametrize(("model", "expected"), [("bge", "first"), ("e5", "mean")])
+def test_sentence_encoders_are_read_as_they_declare(copied: Path, model: str, expected: str) -> None:
+    """As the folders of BGE and E5 have it: modules.json, and all modes spelt out."""
+    modules = ["", "1_Pooling", "2_Normalize"]
+    kinds = ["Transformer", "Pooling", "Normalize"]
+    (copied / "modules.json").write_text(
+        json.dumps(
+            [
+                {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+                for i, (path, kind) in enumerate(zip(modules, kinds, strict=True))
+            ]
+        )
+    )
+    modes = {
+        f"pooling_mode_{mode}": False for mode in ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
+    }
+    modes["pooling_mode_cls_token" if model == "bge" else "pooling_mode_mean_tokens"] = True
+    assert load_backbone(declare_pooling(copied, word_embedding_dimension=16, **modes)).pooling == expected
+
+
 def test_pooling_is_the_first_token_by_default(tiny_backbone: str) -> None:
     assert load_backbone(tiny_backbone).pooling == "first"
 
@@ -133,6 +156,56 @@ def test_decoders_read_the_last_token_and_pad(tiny_backbone: str, tmp_path: Path
     assert loaded.pooling == "last"
     assert loaded.tokenizer.pad_token == "[SEP]"
     assert loaded.model.config.pad_token_id == 3
+
+
+def test_token_types_are_given_to_models_that_take_them(tiny_backbone: str, tmp_path: Path) -> None:
+    """Tokenizers of another class than their model's may make some; GPT-NeoX and T5 know none."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_backbone)
+    assert "token_type_ids" in tokenizer.model_input_names
+    sizes = {
+        "vocab_size": 17,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+    }
+    wrapped = wrap_backbone(GPTNeoXModel(GPTNeoXConfig(**sizes)), tokenizer, name="neox")
+    assert wrapped.tokenizer.model_input_names == ["input_ids", "attention_mask"]
+    assert "token_type_ids" in load_backbone(tiny_backbone).tokenizer.model_input_names
+
+
+# ---- sites
+
+
+def test_sites_are_declared_and_remembered(tiny_backbone: str, backbone: Backbone) -> None:
+    family = Family("encoder.layer.*", "pre-norm")
+    found = load_backbone(tiny_backbone, sites="encoder.layer.*")
+    assert declared(found.model) == family and declared(backbone.model) is None
+    reference = BackboneReference.model_validate_json(BackboneReference.of(found).model_dump_json())
+    assert reference.sites == family
+    assert declared(reference.load().model) == family
+    assert reference.difference(found) is None
+    assert re.search(
+        r"with deltas at sites 'encoder.layer.\*', but those of .* are 'those of its type' \(--sites\)",
+        str(reference.difference(backbone)),
+    )
+    assert "encoder.layer.*" in str(BackboneReference.of(backbone).difference(found))
+
+
+def test_a_loaded_backbone_is_taken_with_what_is_chosen(tiny_backbone: str, backbone: Backbone) -> None:
+    same = chosen_backbone(backbone)
+    assert (same.model, same.pooling, declared(same.model)) == (backbone.model, "first", None)
+    chosen = chosen_backbone(backbone, pooling="mean", sites="encoder.layer.*")
+    by_name = chosen_backbone(tiny_backbone, pooling="mean", sites="encoder.layer.*")
+    assert chosen.pooling == by_name.pooling == "mean"
+    assert declared(chosen.model) == declared(by_name.model) == Family("encoder.layer.*", "pre-norm")
+
+
+def test_sites_where_nothing_is_are_refused(tiny_backbone: str) -> None:
+    with pytest.raises(
+        InputError, match=r"sites 'blocks.\*' of BertModel: no module there; for instance sites='encoder"
+    ):
+        load_backbone(tiny_backbone, sites="blocks.*")
 
 
 # ---- fingerprint

@@ -17,7 +17,7 @@ from scalearn.backbones import Backbone, BackboneReference, fingerprint, load_ba
 from scalearn.errors import InputError
 from scalearn.methods import Adapter, LoRA, Recipe
 from scalearn.model import TransferModel
-from scalearn.quantised import is_quantised, quantisation_of
+from scalearn.quantised import is_packed, is_quantised, plain, quantisation_from, quantisation_of
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 from scalearn.training import train
@@ -69,7 +69,8 @@ def shelf(backbone: Backbone, make_source: Callable[..., Source]) -> Shelf:
 
 
 def packed(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items() if value.dtype != torch.float32}
+    """The numbers of what is quantised."""
+    return {name: plain(value).clone() for name, value in model.named_parameters() if is_packed(value)}
 
 
 def answers(model: TransferModel) -> torch.Tensor:
@@ -145,6 +146,23 @@ def test_what_was_quantised_elsewhere_has_to_be_given(
         TransferModel.from_pretrained(tmp_path / "model")
     other = wrap_backbone(twin, backbone.tokenizer, name="twin", original=backbone.fingerprint)
     assert TransferModel.from_pretrained(tmp_path / "model", backbone=other).method.name == "adapter"
+
+
+def test_a_folder_that_is_quantised_already_is_loaded_so(
+    folder: str, backbone: Backbone, task: Task, tmp_path: Path
+) -> None:
+    AutoModel.from_pretrained(folder, quantization_config=int8()).save_pretrained(tmp_path / "int8")
+    backbone.tokenizer.save_pretrained(tmp_path / "int8")
+    stored = load_backbone(str(tmp_path / "int8"))
+    assert is_quantised(stored.model) and stored.fingerprint != backbone.fingerprint
+    model = TransferModel.from_backbone(stored, task=task, method=Adapter(bottleneck=4)).eval()
+    model.save_pretrained(tmp_path / "model")
+    torch.testing.assert_close(answers(TransferModel.from_pretrained(tmp_path / "model")), answers(model))
+
+
+def test_a_quantisation_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(InputError, match=r"quantised in a way that cannot be read here .*no-such.*backbone="):
+        quantisation_from({"quant_method": "no-such"})
 
 
 def test_references_to_other_backbones_have_no_new_fields(

@@ -186,7 +186,7 @@ def load_backbone(
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         how = {"use_safetensors": True, "dtype": torch.float32, "trust_remote_code": False}
         model, original = AutoModel.from_pretrained(location, **how), None
-        if quantization_config is not None:
+        if quantization_config is not None and not is_quantised(model):  # a folder may hold it quantised already
             original = fingerprint(bare(model))
             model = AutoModel.from_pretrained(location, quantization_config=quantization_config, **how)
         tokenizer, image_processor = None, None

@@ -11,13 +11,15 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.quantizers.auto import AutoQuantizationConfig
 
+from scalearn.errors import InputError
+
 ELSEWHERE = {"quant_method": "elsewhere"}
 """Stands for a quantisation that the model's configuration does not tell of."""
 
 
 def is_quantised(model: nn.Module) -> bool:
     """Whether some weights are not plain numbers."""
-    return any(_is_packed(parameter) for parameter in model.parameters())
+    return any(is_packed(parameter) for parameter in model.parameters())
 
 
 def quantisation_of(model: Any) -> dict[str, Any] | None:
@@ -29,8 +31,18 @@ def quantisation_of(model: Any) -> dict[str, Any] | None:
 
 
 def quantisation_from(recorded: dict[str, Any]) -> Any:
-    """The configuration that `quantisation_of` made JSON of."""
-    return AutoQuantizationConfig.from_dict(recorded)
+    """The configuration that `quantisation_of` made JSON of.
+
+    Raises:
+        InputError: this version of transformers cannot read it, or lacks what it needs.
+    """
+    try:
+        return AutoQuantizationConfig.from_dict(dict(recorded))
+    except (ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
+        raise InputError(
+            f"the backbone was quantised in a way that cannot be read here ({' '.join(str(error).split())}): install "
+            "what it needs, or give a backbone that is loaded (backbone=...)"
+        ) from error
 
 
 def keep_differentiable(model: nn.Module) -> None:
@@ -49,7 +61,8 @@ def plain(parameter: Tensor) -> Tensor:
     return values.dequantize() if _of_torchao(parameter) else values
 
 
-def _is_packed(parameter: Tensor) -> bool:
+def is_packed(parameter: Tensor) -> bool:
+    """Whether a parameter is not plain numbers."""
     return not parameter.is_floating_point() or _of_torchao(parameter)
 
 
