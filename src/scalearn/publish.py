@@ -125,8 +125,8 @@ def _local_shelf(location: str) -> Shelf:
     """
     if location != BUILTIN and not any(Path(location).glob(f"*/{SOURCE_DESCRIPTION}")):
         raise InputError(
-            f"{location} is no folder of this machine with a model ({DESCRIPTION}), a source ({SOURCE_DESCRIPTION}) or a "
-            f"shelf (*/{SOURCE_DESCRIPTION}): give what scalearn wrote, or {BUILTIN!r}"
+            f"{location} is no folder of this machine with a model ({DESCRIPTION}), a source ({SOURCE_DESCRIPTION}) or "
+            f"a shelf (*/{SOURCE_DESCRIPTION}): give what scalearn wrote, or {BUILTIN!r}"
         )
     return Shelf(location)
 
