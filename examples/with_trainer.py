@@ -45,6 +45,7 @@ trainer = Trainer(
 )
 trainer.train()
 
-model.save_pretrained(given.out)
-again = sl.TransferModel.from_pretrained(given.out)
-print(f"dev accuracy {sl.evaluate(again, 'dev', task=task)['accuracy']:.2f}, saved in {given.out}")
+if trainer.is_world_process_zero():  # under torchrun there are others
+    model.save_pretrained(given.out)
+    again = sl.TransferModel.from_pretrained(given.out)
+    print(f"dev accuracy {sl.evaluate(again, 'dev', task=task)['accuracy']:.2f}, saved in {given.out}")

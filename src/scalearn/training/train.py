@@ -99,7 +99,10 @@ def train(
     check_tracker(report_to)
     check_seed(seed)
     if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:  # accelerate may not have noticed yet
-        raise InputError(f"train runs in one process, not in {processes}: start it without torchrun")
+        raise InputError(
+            f"train runs in one process, not in {processes}: start it without torchrun and accelerate launch, or train "
+            "in a loop of your own (docs/your-own-loop.md)"
+        )
     if folder is not None:
         _check_saving(model, folder, name=name, include_sources=include_sources, overwrite=overwrite)
     run = {
