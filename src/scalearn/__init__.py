@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalearn.errors import InputError
+    from scalearn.interop.onnx import export_onnx
+    from scalearn.interop.onnx_predictor import OnnxPredictor
     from scalearn.joint import JointModel
     from scalearn.methods import (
         IA3,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "errors": ("InputError",),
+    "interop.onnx": ("export_onnx",),
+    "interop.onnx_predictor": ("OnnxPredictor",),
     "joint": ("JointModel",),
     "methods": (
         "IA3",
@@ -93,6 +97,7 @@ __all__ = [
     "LoRA",
     "LoraHub",
     "MultiTaskPredictor",
+    "OnnxPredictor",
     "Prediction",
     "ProPETL",
     "ProPETLJoint",
@@ -106,6 +111,7 @@ __all__ = [
     "TransferModel",
     "UniformAverage",
     "evaluate",
+    "export_onnx",
     "few_shot",
     "load_task",
     "train",
