@@ -187,6 +187,7 @@ def deep() -> bytes:
         (deep(), "more than 8 bits"),
         (encoded(draw("red"), "EPS"), "no image of the formats"),  # Pillow would start Ghostscript
     ],
+    ids=["text", "empty", "cut PNG", "cut JPEG", "16 bits", "EPS"],
 )
 def test_what_cannot_be_read_with_certainty_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
