@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-all bench lint shelf clean
+.PHONY: demo test test-all docs bench lint shelf clean
 
 demo: .venv/ready  ## the main job, offline: a table, and demo/demo.html
 	$(BIN)/scalearn demo --out demo
@@ -15,12 +15,15 @@ test: lint  ## what CI runs: lint, types, tests
 test-all: lint  ## and the tests that train for minutes
 	$(BIN)/python -m pytest -q -m "slow or not slow"
 
+docs: .venv/ready  ## the site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/ready  ## speed; half an hour; writes benchmarks/RESULTS.md; with DATA=folder with glue/, losses too
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 lint: .venv/ready
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs notebooks
+	$(BIN)/ruff check src tests benchmarks docs notebooks
 	$(BIN)/mypy
 
 shelf: .venv/ready  ## rebuild the shelf that ships, from DATA=folder with glue/
@@ -33,4 +36,4 @@ shelf: .venv/ready  ## rebuild the shelf that ships, from DATA=folder with glue/
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site

@@ -30,7 +30,8 @@ def test_public_names_are_in_the_reference(site: Path) -> None:
     page = (site / "reference.html").read_text(encoding="utf-8")
     for name in scalearn.__all__:
         value = getattr(scalearn, name)
-        assert f'id="{value.__module__}.{value.__qualname__}"' in page, name
+        path = f"{value.__module__}.{value.__qualname__}"
+        assert f'id="{path}"' in page, f"{name}: put ::: {path} into docs/reference.md"
 
 
 def test_a_name_comes_with_its_fields_and_faults(site: Path) -> None:
@@ -63,9 +64,6 @@ def test_links_work_on_the_plain_view(page: str, repository: Path) -> None:
 
 
 def test_no_page_is_missing_from_the_navigation(repository: Path) -> None:
-    class Loader(yaml.SafeLoader):
-        """mkdocs.yml has no tags."""
-
     def uris(entry: object) -> Iterator[str]:
         if isinstance(entry, str):
             yield entry
@@ -73,7 +71,7 @@ def test_no_page_is_missing_from_the_navigation(repository: Path) -> None:
             for below in entry.values() if isinstance(entry, dict) else entry:  # type: ignore[attr-defined]
                 yield from uris(below)
 
-    named = list(uris(yaml.load((repository / "mkdocs.yml").read_text(), Loader)["nav"]))
+    named = list(uris(yaml.safe_load((repository / "mkdocs.yml").read_text())["nav"]))
     docs = repository / "docs"
     assert len(named) == len(set(named))
     assert {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"report/report.md"} <= set(named)
