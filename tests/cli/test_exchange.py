@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from typer.testing import CliRunner
 
+from scalearn.backbones import load_backbone
 from scalearn.cli import app, main
 from scalearn.interop.formats import stated_backbone
 from scalearn.model import TransferModel
@@ -75,6 +77,15 @@ def test_exports_by_options(scalearn: Run, tmp_path: Path) -> None:
         *peft, "--name", "x", "--no-head", code=2
     )
     assert not (tmp_path / "peft").exists()
+
+
+def test_peft_adapters_are_known_by_their_description(scalearn: Run, tmp_path: Path) -> None:
+    base = load_backbone(str(BERT / "base")).model
+    torch.manual_seed(0)
+    config = LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False)
+    get_peft_model(base, config).save_pretrained(tmp_path / "lora")
+    printed = scalearn("import", tmp_path / "lora", BERT / "s0", *ON_BERT, "--out", tmp_path / "shelf")
+    assert "lora, rank 2" in printed and "adapter, bottleneck 4" in printed
 
 
 @pytest.mark.parametrize(

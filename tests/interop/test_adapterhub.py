@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -294,6 +295,15 @@ def test_only_what_scalearn_wrote_is_replaced(adapter: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out" / "pytorch_adapter.bin").exists()
     facts = json.loads((tmp_path / "out" / "scalearn-adapterhub.json").read_text())
     assert facts["task"]["name"] == "target" and facts["backbone"]["model_type"] == "bert"
+
+
+def test_labels_stand_in_their_order(tmp_path: Path) -> None:
+    """The library lists them as its file does."""
+    task = replace(task_of("classification"), labels=("yes", "no", "a"))
+    write_adapter(TransferModel(base_of("bert"), task=task, method=Adapter()), tmp_path / "out")
+    described = json.loads((tmp_path / "out" / "head_config.json").read_text())
+    assert list(described["config"]["label2id"].items()) == [("yes", 0), ("no", 1), ("a", 2)]
+    assert read_adapter(tmp_path / "out", backbone=base_of("bert")).task["labels"] == ["yes", "no", "a"]
 
 
 def test_folders_of_this_machine_are_not_named(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def write_adapter(
     with new_folder(Path(folder), overwrite=overwrite) as aside:
         write_facts(aside / FACTS, model, head=HEAD_CONFIG if head else "left out")
         for file, content in files.items():
-            write_text(aside / file, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+            write_text(aside / file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")  # labels in their order
         for file, content in tensors.items():
             plain = {key: value.detach().to("cpu", torch.float32).contiguous() for key, value in content.items()}
             if safetensors:
