@@ -30,18 +30,21 @@ def written(text: str) -> str:
     return MARK.sub(lambda mark: f"{mark[1]}{PARTS[mark[2]](mark[3])}{mark[4]}", text)
 
 
-def method(name: str) -> str:
-    """A method's cost, rates and source, in a line each."""
-    entry = REGISTRY[name]
-    counted = [(backbone, _counts(backbone)[name]) for backbone in BACKBONES]
-    what = {"transfer": f", {SOURCES} sources", "joint": f", {SOURCES} tasks"}.get(entry.method.stage, "")
-    trained = " and ".join(f"{_trained(counts)} on {backbone}" for backbone, counts in counted)
-    published, default = (rates(recipe, counted[0][1]) for recipe in (entry.published, entry.default))
-    return (
-        f"- trained parameters: {trained}{what}; heads not counted\n"
-        f"- learning rate: {default}; under `--protocol published` {published}\n"
-        f"- published: {entry.method.reference or 'the plain baseline'}\n"
-    )
+def method(names: str) -> str:
+    """Costs, rates and sources of the methods of one section."""
+    first, second = BACKBONES
+    lines = [
+        f"| method | trained on {first} | on {second} | rate | published rate | published in |",
+        "|---|---:|---:|---|---|---|",
+    ]
+    for name in names.split(","):
+        entry = REGISTRY[name]
+        counts = [_counts(backbone)[name] for backbone in BACKBONES]
+        default, published = (rates(recipe, counts[0]) for recipe in (entry.default, entry.published))
+        where = entry.method.reference or "the plain baseline"
+        lines.append(f"| {name} | {' | '.join(map(_trained, counts))} | {default} | {published} | {where} |")
+    # Markdown wants a blank line between a comment and a table.
+    return "\n" + "\n".join(lines) + "\n\n"
 
 
 def methods(stage: str) -> str:
@@ -53,7 +56,7 @@ def methods(stage: str) -> str:
             cells = [_trained(_counts(backbone)[name]) for backbone in BACKBONES]
             section = name.removesuffix("++").removesuffix("-uniform")
             lines.append(f"| [{name}]({page}#{section}) | {described(entry.method)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n" + "\n".join(lines) + "\n\n"
 
 
 def recipe(name: str) -> str:

@@ -23,9 +23,11 @@ def counted(repository: Path) -> ModuleType:
 
 
 def marks(counted: ModuleType) -> list[tuple[str, str, str]]:
-    """Page, part and argument of every place."""
-    pages = sorted(counted.DOCS.glob("*.md"))
-    return [(page.name, mark[2], mark[3]) for page in pages for mark in counted.MARK.finditer(page.read_text())]
+    """Page, part and argument of every place; arguments with a comma between are several."""
+    found = [
+        (page.name, mark) for page in counted.DOCS.glob("*.md") for mark in counted.MARK.finditer(page.read_text())
+    ]
+    return [(page, mark[2], argument) for page, mark in found for argument in mark[3].split(",")]
 
 
 def test_no_page_is_stale(counted: ModuleType) -> None:
