@@ -189,6 +189,7 @@ class Holding:
         shelf = Shelf("builtin")
         self.many = MultiTaskPredictor(sources=shelf, head_memory=budget, head_dtype=dtype)
         self.model = TransferModel.from_backbone(task=two_classes(), method="scalearn-uniform", sources=shelf)
+        self.trained: list[Tensor] = [p for p in self.model.parameters() if p.requires_grad]
 
     def __call__(self, count: int) -> list[str]:
         """The row of the table for so many targets."""
@@ -209,9 +210,8 @@ class Holding:
 
     def _add(self, index: int) -> None:
         """One more target with numbers of its own."""
-        parameters: list[Tensor] = [p for p in self.model.parameters() if p.requires_grad]
         with torch.no_grad():
-            for parameter in parameters:
+            for parameter in self.trained:
                 parameter.normal_(std=0.02)
         self.many.add(self.model, str(index))
 
