@@ -32,7 +32,6 @@ from scalearn.cli import main
 from scalearn.encoding import Reordered, collator, encode, labels_of, lengths_of, padded_lengths_of
 from scalearn.errors import InputError
 from scalearn.images import ImageProcessor, Images, open_image
-from scalearn.interop.onnx import export_onnx
 from scalearn.joint import JointModel
 from scalearn.methods import HeadOnly, JointRecipe, changed, recipe_for
 from scalearn.model import TransferModel
@@ -398,11 +397,6 @@ def test_an_image_is_no_text(tiny_backbone: str, task: Task) -> None:
     for row in (draw("red"), Path("a.png")):
         with pytest.raises(InputError, match=r"row 1 is .*give 1 text\(s\) per row"):
             model.predict([row])
-
-
-def test_onnx_is_of_texts(model: TransferModel, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'again' is of images, and ONNX models here read texts"):
-        export_onnx(model, tmp_path / "onnx")
 
 
 def test_no_rows(model: TransferModel) -> None:

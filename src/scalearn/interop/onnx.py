@@ -68,11 +68,6 @@ def export_onnx(model: TransferModel, folder: str | Path, *, overwrite: bool = F
     folder = Path(folder)
     refuse_existing(folder, overwrite=overwrite)
     if model.task.image is not None:
-        raise InputError(
-            f"task {model.task.name!r} is of images, and ONNX models here read texts: export it with --format "
-            "adapterhub or peft"
-        )
-    if model.task.image is not None:
         raise InputError(f"{model.task.name!r} is a task of images: only models of texts are exported to ONNX")
     tokenizer = model.need_tokenizer()
     if not tokenizer.is_fast:
