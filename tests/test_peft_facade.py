@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -131,7 +132,9 @@ def test_saved_is_omega_and_head_and_where_the_sources_are(
     assert not (tmp_path / "out" / "sources").exists()
     assert (tmp_path / "out" / "adapter_model.safetensors").stat().st_size < 5000
 
-    loaded = PeftModel.from_pretrained(base(), str(tmp_path / "out"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*missing adapter keys")
+        loaded = PeftModel.from_pretrained(base(), str(tmp_path / "out"))
     assert torch.equal(logits(loaded), before)
     assert not any(parameter.requires_grad for name, parameter in loaded.named_parameters() if "scalearn" in name)
     again = PeftModel.from_pretrained(base(), str(tmp_path / "out"), is_trainable=True)
@@ -152,7 +155,9 @@ def test_sources_can_be_included_and_moved_along(
     (tmp_path / "loras").rename(tmp_path / "elsewhere")
     loaded = PeftModel.from_pretrained(base(), str(tmp_path / "moved"))
     assert torch.equal(logits(loaded), before)
+    copies = sorted((tmp_path / "moved" / "sources").iterdir())
     loaded.save_pretrained(tmp_path / "moved")  # over itself
+    assert sorted((tmp_path / "moved" / "sources").iterdir()) == copies and len(copies) == 2
     assert torch.equal(logits(PeftModel.from_pretrained(base(), str(tmp_path / "moved"))), before)
     auto = AutoPeftModelForSequenceClassification.from_pretrained(str(tmp_path / "moved"), num_labels=3)
     assert torch.equal(logits(auto), before)
@@ -292,6 +297,23 @@ def test_a_checkpoint_of_the_hub_may_not_point_outside(monkeypatch: pytest.Monke
     monkeypatch.setattr("peft.config.hf_hub_download", lambda *_, **__: str(tmp_path / "adapter_config.json"))
     with pytest.raises(InputError, match=r"has its sources elsewhere \(sources/../../secret\)"):
         ScaLearnConfig.from_pretrained("user/checkpoint")
+
+
+def test_included_sources_of_a_checkpoint_of_the_hub_are_fetched(
+    base: Callable[[], Any], sources: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    get_peft_model(base(), ScaLearnConfig(sources=sources, include_sources=True)).save_pretrained(tmp_path / "out")
+    asked = []
+
+    def fetch(repo_id: str, **how: Any) -> Path:
+        asked.append((repo_id, how))
+        return tmp_path / "out"
+
+    monkeypatch.setattr("peft.config.hf_hub_download", lambda *_, **__: str(tmp_path / "out" / "adapter_config.json"))
+    monkeypatch.setattr("scalearn.peft.config.fetch", fetch)
+    config = ScaLearnConfig.from_pretrained("user/checkpoint", revision="v1")
+    assert asked == [("user/checkpoint", {"files": ["sources/*"], "revision": "v1", "token": None})]
+    assert [path.parent for path in config.read_sources()] == [tmp_path / "out" / "sources"] * 2
 
 
 @pytest.mark.parametrize("version", ["0.20.1", "0.22.0"])

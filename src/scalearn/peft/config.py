@@ -104,7 +104,7 @@ class ScaLearnConfig(PeftConfig):
         target = Path(save_directory)
         written, folders = copy.copy(self), self.read_sources()
         if self.include_sources:
-            copies = [_copied(folder, target / COPIES, number) for number, folder in enumerate(folders)]
+            copies = [_copied(folder, target / COPIES) for folder in folders]
             written.sources = [path.relative_to(target).as_posix() for path in copies]
             written.sha256 = [digest(path) for path in copies]
         else:
@@ -159,11 +159,11 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _copied(folder: Path, shelf: Path, number: int) -> Path:
-    """A copy of a LoRA checkpoint, its weights as safetensors."""
-    target = shelf / f"{number}-{folder.resolve().name}"
-    if target.resolve() == folder.resolve():
-        return target
+def _copied(folder: Path, shelf: Path) -> Path:
+    """A copy of a LoRA checkpoint on a shelf, its weights as safetensors; itself if it stands there already."""
+    if folder.resolve().parent == shelf.resolve():
+        return shelf / folder.resolve().name
+    target = shelf / f"{folder.resolve().name}-{digest(folder)[:8]}"
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / CONFIG, target / CONFIG)
     if (folder / SAFE_WEIGHTS).is_file():
