@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import sys
 import warnings
@@ -107,3 +108,4 @@ def _quieten() -> None:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", module=r"torch\..*")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # which tells, where installed, what it lacks
