@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from scalearn.backbones import Backbone, fingerprint, load_backbone, wrap_backbone
 from scalearn.heads import pool
+from scalearn.methods import LoRA
 from scalearn.model import TransferModel
 from scalearn.reading import can_shorten
 from scalearn.sites import FAMILIES
@@ -139,3 +140,40 @@ def test_it_is_loaded_from_a_folder_as_it_is_wrapped(family: str, tiny_backbone:
     assert not any("pooler" in name for name, _ in found.model.named_parameters())
     assert not getattr(found.model.config, "use_cache", False)
     assert wrap_backbone(found.model, None, name="again").model is found.model
+
+
+@pytest.mark.parametrize(
+    ("family", "path"),
+    [
+        ("gpt2", "h.*.attn.c_attn"),
+        ("modernbert", "layers.*.attn.Wqkv"),
+        ("gpt_neox", "layers.*.attention.query_key_value"),
+        ("t5", "block.*.layer.1.DenseReluDense.wo"),
+    ],
+)
+def test_maps_without_a_role_are_trained_and_combined_by_path(
+    family: str, path: str, tiny_backbone: str, task: Task, tmp_path: Path
+) -> None:
+    """Fused query, key and value, for instance: a LoRA, then ScaLearn over two, folded into the weights."""
+    for name in "one", "two":
+        source = TransferModel.from_backbone(
+            loaded(family, tiny_backbone), task=task, method=LoRA(rank=2, modules=(path,))
+        )
+        batch = batch_of(source)
+        source(**batch, labels=torch.tensor([0, 1])).loss.backward()
+        assert all(delta.up.weight.grad.any() for delta in source.deltas)
+        with torch.no_grad():
+            for delta in source.deltas:
+                delta.up.weight.normal_(std=0.1)
+        source.to_source(name=name, metrics={}, provenance={}).save(tmp_path / "shelf" / name)
+    model = TransferModel.from_backbone(
+        loaded(family, tiny_backbone), task=task, sources=Shelf(tmp_path / "shelf"), method="scalearn-uniform"
+    ).eval()
+    assert list(model.placement) == [path]
+    with torch.no_grad():
+        logits = model(**batch).logits
+        model.save_pretrained(tmp_path / "saved")
+        again = TransferModel.from_pretrained(tmp_path / "saved", backbone=loaded(family, tiny_backbone))
+        close(again(**batch).logits, logits, exact=False)
+        assert not torch.allclose(source.eval()(**batch).logits, logits)
+        close(model.fold()(**batch).logits, logits, exact=False)
