@@ -334,6 +334,16 @@ def test_a_head_alone_opens_each_image_once(vision: str, colours: Task, monkeypa
     assert len(opened) == 32 and [row["labels"] for row in pooled] == colours.splits["train"]["label"][:]
 
 
+@pytest.mark.parametrize("kind", ["deit", "dinov2"])
+def test_other_architectures_learn(kind: str, colours: Task, tmp_path: Path) -> None:
+    model = TransferModel.from_backbone(write_backbone(tmp_path / kind, kind), task=colours, method="adapter")
+    before = model.predict([draw("red")])
+    recipe = changed(recipe_for(model.method, kind=colours.kind), {"steps": 2, "evaluate_every": 2})
+    train(model, tmp_path / "out", recipe=recipe, progress=False)
+    loaded = TransferModel.from_pretrained(tmp_path / "out")
+    assert loaded.predict([draw("red")]) == model.predict([draw("red")]) != before
+
+
 def test_other_kinds_of_labels(vision: str, squares: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(squares.parent, tmp_path / "copy")
     rows = list(csv.DictReader(squares.open()))
