@@ -17,11 +17,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from scalearn.backbones import Backbone, fingerprint, load_backbone, wrap_backbone
+from scalearn.experiments.counting import skeleton
 from scalearn.heads import pool
 from scalearn.methods import LoRA
 from scalearn.model import TransferModel
 from scalearn.reading import can_shorten
-from scalearn.sites import FAMILIES
+from scalearn.sites import FAMILIES, Shape
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
@@ -140,6 +141,9 @@ def test_it_is_loaded_from_a_folder_as_it_is_wrapped(family: str, tiny_backbone:
     assert not any("pooler" in name for name, _ in found.model.named_parameters())
     assert not getattr(found.model.config, "use_cache", False)
     assert wrap_backbone(found.model, None, name="again").model is found.model
+    counted = skeleton(str(tmp_path))  # without weights
+    assert counted.shape == Shape.of(found.model)
+    assert counted.parameters == sum(parameter.numel() for parameter in found.model.parameters())
 
 
 @pytest.mark.parametrize(
