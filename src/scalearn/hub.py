@@ -83,9 +83,9 @@ def local_or_fetched(
     repo_id, subfolder, named = split_place(place)
     if revision is not None and named is not None:
         raise InputError(f"{place} names a revision, and so does revision={revision!r}: leave one out")
-    within = [f"{subfolder}/{pattern}" if subfolder else pattern for pattern in files]
+    patterns = [f"{subfolder}/{pattern}" if subfolder else pattern for pattern in files]
     try:
-        return fetch(repo_id, files=within, revision=revision or named, token=token) / subfolder
+        return fetch(repo_id, files=patterns, revision=revision or named, token=token) / subfolder
     except InputError as error:
         if place.startswith(PREFIX):
             raise
