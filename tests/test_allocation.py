@@ -28,6 +28,31 @@ faults(2)
 print(given_back, faults(5))
 """
 
+HOLES = """
+import psutil, torch
+from scalearn.allocation import give_back_freed_memory
+
+resident = lambda: psutil.Process().memory_info().rss >> 20
+before, kept = resident(), []
+for _ in range(400):
+    large = torch.ones(150_000)
+    kept += [torch.ones(50) for _ in range(20)]
+    del large
+held = resident() - before
+assert give_back_freed_memory()
+print(held, resident() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_holes_between_what_stays_are_given_back() -> None:
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("MALLOC_") and n != "GLIBC_TUNABLES"}
+    command = [sys.executable, "-c", HOLES]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split()
+    held, stayed = map(int, told)
+    assert held > 100
+    assert stayed < 40
+
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 @pytest.mark.skipif(HUGE.exists() and "[always]" in HUGE.read_text(), reason="pages of 2 MB are too few to count")
@@ -45,6 +70,8 @@ def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert allocation.keep_freed_memory() is False
+    assert allocation.give_back_freed_memory() is False
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(allocation.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))  # musl
     assert allocation.keep_freed_memory() is False
+    assert allocation.give_back_freed_memory() is False

@@ -33,3 +33,20 @@ def keep_freed_memory() -> bool:
         mapped: int = mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
         return bool(trimmed and mapped)
     return False
+
+
+def give_back_freed_memory() -> bool:
+    """Makes glibc give back to the system all whole pages that nothing uses, also between those in use.
+
+    Whoever takes up many things in turn, each by way of large tensors that are freed and small ones that stay, would
+    else hold the holes: 0.4 MB for each target of `scalearn.serving` whose head went to a file.
+
+    Returns:
+        Whether it could: elsewhere than under glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        return True
+    return False

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from scalearn import sites
+from scalearn.allocation import give_back_freed_memory
 from scalearn.backbones import MINILM, Backbone, load_backbone
 from scalearn.deltas import FixedOmega, ScaledLoras, ScaledRescalings, ScaledSources
 from scalearn.errors import InputError
@@ -44,6 +45,8 @@ Row = str | Sequence[str]
 """A text; a pair; or a text and its choices."""
 
 _HALF = re.compile("[\ud800-\udfff]")
+_TIDY_EVERY = 64
+"""Targets that are added between two times at which freed memory is given back."""
 _SHOWN = 5
 _SEARCHED = 200
 """Names, and letters of a name, that are compared with a wrong one: a client must not be able to make this slow."""
@@ -112,6 +115,7 @@ class MultiTaskPredictor:
             heads=self._heads,
         )
         self._targets: Mapping[str, Target] = MappingProxyType({})
+        self._added = 0
         self._changing = Lock()
 
     @classmethod
@@ -216,6 +220,9 @@ class MultiTaskPredictor:
         with self._changing:
             self._check_free(name, called, overwrite=overwrite)
             self._targets = MappingProxyType({**self._targets, name: received})
+            self._added += 1
+            if self._added % _TIDY_EVERY == 0:
+                give_back_freed_memory()
         return name
 
     def remove(self, name: str) -> None:
