@@ -152,6 +152,13 @@ def random_text(chance: np.random.Generator) -> Features:
     return {name: chance.integers(100, size=length).tolist() for name in names}
 
 
+def test_padding_ends_where_the_backbone_has_no_more_positions(backbone: Backbone) -> None:
+    assert backbone.tokenizer is not None
+    backbone.tokenizer.model_max_length = 20
+    rows = encode(backbone.tokenizer, {"text_a": ["good " * 30]}, max_length=128)
+    assert collator(backbone.tokenizer)(rows)["input_ids"].shape == (1, 20)
+
+
 @pytest.mark.parametrize("choices", [1, 2, 3])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_is_that_of_transformers(

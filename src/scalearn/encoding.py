@@ -217,7 +217,8 @@ def _padder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Features]]
         if nested:
             columns = {name: list(chain.from_iterable(column)) for name, column in columns.items()}
         lengths = np.fromiter(map(len, columns["input_ids"]), dtype=np.int64)[:, None]
-        room = np.arange(-(-lengths.max() // MULTIPLE) * MULTIPLE)
+        longest = int(lengths.max())  # not rounded up past what the backbone has positions for
+        room = np.arange(max(longest, min(-(-longest // MULTIPLE) * MULTIPLE, tokenizer.model_max_length)))
         taken = room >= len(room) - lengths if left else room < lengths  # (B, S), or (B * C, S)
         batch = {name: _padded(column, taken, fill[name]) for name, column in columns.items()}
         return {name: ids.reshape(len(rows), -1, len(room)) for name, ids in batch.items()} if nested else batch
