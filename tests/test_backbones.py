@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, BertModel, GPT2Config, GPT2Model, GPTNeoXConfig, GPTNeoXModel
+from transformers import AutoTokenizer, BertModel, GPT2Config, GPT2Model, GPTNeoXConfig, GPTNeoXModel, PreTrainedConfig
 
 from scalearn import backbones
 from scalearn.backbones import Backbone, BackboneReference, chosen_backbone, fingerprint, load_backbone, wrap_backbone
@@ -241,6 +241,13 @@ def test_wrapping_gives_what_loading_gives(tiny_backbone: str, backbone: Backbon
     wrapped = wrap_backbone(BertModel.from_pretrained(tiny_backbone), None, name="mine", pooling="mean")
     assert wrapped.fingerprint == backbone.fingerprint
     assert (wrapped.name, wrapped.pooling, wrapped.tokenizer) == ("mine", "mean", None)
+
+
+def test_a_model_of_several_is_refused(tiny_backbone: str) -> None:
+    model = BertModel.from_pretrained(tiny_backbone)
+    model.config = PreTrainedConfig()
+    with pytest.raises(InputError, match=r"'two' \(BertModel\) has no hidden_size .*wrap the one that is meant"):
+        wrap_backbone(model, None, name="two")
 
 
 def test_wrapping_takes_the_encoder_out_of_a_classifier() -> None:

@@ -249,9 +249,14 @@ def wrap_backbone(
             fits; by default the quantised model's own.
 
     Raises:
-        InputError: nothing is at `sites`.
+        InputError: nothing is at `sites`, or the model is several.
     """
     base = bare(model)
+    if getattr(base.config, "hidden_size", None) is None:
+        raise InputError(
+            f"backbone {name!r} ({type(base).__name__}) has no hidden_size in its configuration, as where it consists "
+            "of several models: wrap the one that is meant, with scalearn.backbones.wrap_backbone"
+        )
     base.requires_grad_(False)
     keep_differentiable(base)
     if sites is not None:

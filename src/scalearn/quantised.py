@@ -17,6 +17,9 @@ ELSEWHERE = {"quant_method": "elsewhere"}
 """Stands for a quantisation that the model's configuration does not tell of."""
 
 
+_REPACKS = "support_avx512bf16_for_cpu"  # of bitsandbytes' 4-bit layers
+
+
 def is_quantised(model: nn.Module) -> bool:
     """Whether some weights are not plain numbers."""
     return any(is_packed(parameter) for parameter in model.parameters())
@@ -51,8 +54,8 @@ def keep_differentiable(model: nn.Module) -> None:
     It does so on CPUs with AVX512-BF16, for good; what is computed with them later lets no gradient through.
     """
     for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+        if hasattr(module, _REPACKS):
+            setattr(module, _REPACKS, False)
 
 
 def plain(parameter: Tensor) -> Tensor:

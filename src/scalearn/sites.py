@@ -134,7 +134,8 @@ def count_layers(backbone: PreTrainedModel) -> int:
     if family := declared(backbone):
         return len(_matches(backbone.base_model, family.path))
     config = backbone.config
-    return math.prod(int(getattr(config, name)) for name in COUNTED_BY.get(config.model_type, ("num_hidden_layers",)))
+    names = COUNTED_BY.get(config.model_type, ("num_hidden_layers",))
+    return math.prod(int(getattr(config, name, 0)) for name in names)
 
 
 def find_sites(backbone: PreTrainedModel, site: str = LAYER) -> list[nn.Module]:
