@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,11 @@ def test_the_model_stays_as_it_is(model: TransferModel, folder: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.trained_state().items())
 
 
-def test_multiple_choice(tiny_backbone: str, tmp_path: Path) -> None:
+def test_multiple_choice_with_weights_in_a_file_of_their_own(
+    tiny_backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch writes those of more than 1.5 GB."""
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 0)
     task = Task(
         name="which",
         kind="multiple-choice",
@@ -119,6 +124,10 @@ def test_multiple_choice(tiny_backbone: str, tmp_path: Path) -> None:
     export_onnx(model, tmp_path / "which")
     rows = [("the film", "good", "bad", "long and " * 20), ("a", "b", "c", "very short"), ("was " * 60, "", "a", "bad")]
     assert_same_answers(OnnxPredictor.load(tmp_path / "which"), model, rows)
+    weights = tmp_path / "which" / "model.onnx.data"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"model\.onnx\.data .*as recorded"):
+        OnnxPredictor.load(tmp_path / "which")
 
 
 @pytest.fixture
@@ -212,6 +221,12 @@ def test_absent_packages_are_named(model: TransferModel, tmp_path: Path, monkeyp
         OnnxPredictor.load(tmp_path)
 
 
+def test_models_of_images_are_refused(tmp_path: Path) -> None:
+    animals: Any = SimpleNamespace(task=SimpleNamespace(name="animals", image="photo"))
+    with pytest.raises(InputError, match="'animals' is a task of images: only models of texts"):
+        export_onnx(animals, tmp_path / "animals")
+
+
 @pytest.mark.parametrize("name", ["tiny", "minilm"])
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("truncation", ["longest_first", "only_first"])
@@ -286,7 +301,9 @@ def test_the_command_says_which_folder_it_wants(scalearn: Callable[..., str], fo
 def test_answers_need_neither_torch_nor_transformers(folder: Path) -> None:
     code = """
 import sys
+import scalearn
 from scalearn.cli import main
+scalearn.OnnxPredictor
 sys.argv = ["scalearn", "predict", sys.argv[1], "--onnx", "the film", "good"]
 try:
     main()

@@ -108,11 +108,13 @@ class OnnxPredictor:
         for name, sha256 in described.files.items():
             check_file(folder / name, sha256=sha256)
 
-        from onnxruntime import InferenceSession
+        from onnxruntime import InferenceSession, SessionOptions
         from tokenizers import Tokenizer
 
+        options = SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may want the cores
         try:
-            session = InferenceSession(folder / GRAPH, providers=["CPUExecutionProvider"])
+            session = InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # neither library has a narrower class
             reason = " ".join(str(error).split())
