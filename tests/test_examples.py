@@ -1,4 +1,7 @@
-"""The examples run, learn, and leave models that load; their checkpoints hold what was trained."""
+"""The examples run, learn, and leave models that load; their checkpoints hold what was trained.
+
+The commands are those of docs/your-own-loop.md.
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""DDP and FSDP2 with two processes on a CPU: the gradients of one process with the same global batch."""
+"""DDP and FSDP2 with two processes on a CPU: the gradients of one process with the same global batch.
+
+docs/your-own-loop.md says how it is done.
+"""
 
 import json
 import os
