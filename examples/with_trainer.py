@@ -1,6 +1,7 @@
 """`TransferModel` in your own `transformers.Trainer`, with nothing of scalearn in the loop.
 
     python examples/with_trainer.py
+    torchrun --nproc-per-node 2 examples/with_trainer.py
 
 Checkpoints hold what is trained, not the backbone: see docs/your-own-loop.md.
 """
@@ -8,6 +9,7 @@ Checkpoints hold what is trained, not the backbone: see docs/your-own-loop.md.
 import argparse
 from pathlib import Path
 
+import torch
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
 
 import scalearn as sl
@@ -37,6 +39,9 @@ trainer = Trainer(
         save_steps=max(1, given.steps // 2),
         load_best_model_at_end=True,  # by the loss on the dev rows
         report_to="none",
+        use_cpu=not torch.cuda.is_available(),  # else Trainer takes the processes of torchrun for strangers
+        ddp_broadcast_buffers=False,  # the sources never change
+        ddp_find_unused_parameters=False,  # all that is trained is used
     ),
     train_dataset=model.rows_of(task, "train"),
     eval_dataset=model.rows_of(task, "dev"),

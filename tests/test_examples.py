@@ -26,6 +26,7 @@ from scalearn.tasks import Task
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ROWS = ["the good film", "the bad film", "very long and good"]
 
 
@@ -127,11 +128,12 @@ def test_in_a_bare_loop(given: Any, tmp_path: Path, capsys: pytest.CaptureFixtur
     "words",
     [
         [sys.executable, "with_trainer.py", "--steps", "4"],
+        [*TORCHRUN, "with_trainer.py", "--steps", "4"],
         [sys.executable, "with_accelerate.py", "--epochs", "1"],
         [*LAUNCH, "with_accelerate.py", "--epochs", "1"],
         [sys.executable, "bare_loop.py", "--epochs", "1"],
     ],
-    ids=["trainer", "accelerate", "launch", "bare"],
+    ids=["trainer", "torchrun", "accelerate", "launch", "bare"],
 )
 def test_as_their_first_lines_say(words: list[str], tmp_path: Path) -> None:
     """On MiniLM, the shelf and the target that ship."""
