@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,22 +17,22 @@ from scalearn.errors import InputError
 
 _WRITER = platform.node()
 """Whose process numbers those in the names of files aside are."""
-OURS = (
-    "scalearn.json",
-    "source.json",
-    "data.json",
-    "scalearn-onnx.json",
-    "scalearn-peft.json",
-    "scalearn-adapterhub.json",
-)
+EXPORTS = ("scalearn-onnx.json", "scalearn-peft.json", "scalearn-adapterhub.json")
+"""A folder with one of these is a model as another library reads it, which can be written again from the model."""
+OURS = ("scalearn.json", "source.json", "data.json", *EXPORTS)
 """A folder with one of these is a result of this library; no other is ever replaced."""
 
 
-def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
+def refuse_existing(path: Path, *, overwrite: bool = False, ours: Sequence[str] = OURS) -> None:
     """Refuses a path that may not be written.
 
+    Args:
+        path: of a folder or a file.
+        overwrite: it may be replaced.
+        ours: a folder may be replaced if it has one of these files.
+
     Raises:
-        InputError: `path` exists and `overwrite` is false, or it is a folder that this library did not write.
+        InputError: `path` exists and `overwrite` is false, or it is a folder that may not be replaced.
     """
     if not path.name:
         raise InputError(f"{path} is no name for a result: give a new folder, for instance runs/first")
@@ -40,15 +40,13 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
         return
     if not overwrite:
         raise InputError(f"{path} exists already: choose another name, or replace it with --overwrite (overwrite=True)")
-    if path.is_dir() and any(path.iterdir()) and not any((path / name).is_file() for name in OURS):
-        raise InputError(
-            f"{path} is not replaced: it holds other things than a model, a source or exported data; choose another "
-            "name"
-        )
+    if path.is_dir() and any(path.iterdir()) and not any((path / name).is_file() for name in ours):
+        what = "an export" if ours == EXPORTS else "a model, a source or exported data"
+        raise InputError(f"{path} is not replaced: it holds other things than {what}; choose another name")
 
 
 @contextmanager
-def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(folder: Path, *, overwrite: bool = False, ours: Sequence[str] = OURS) -> Iterator[Path]:
     """Yields a temporary sibling of `folder` to write into; it takes that name if the block succeeds, else vanishes.
 
     What writers of `folder` that were killed left behind goes too.
@@ -56,7 +54,7 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         InputError: `folder` may not be written (`refuse_existing`), or cannot be made.
     """
-    refuse_existing(folder, overwrite=overwrite)
+    refuse_existing(folder, overwrite=overwrite, ours=ours)
     with writable(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder)

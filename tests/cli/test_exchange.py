@@ -144,6 +144,18 @@ def test_another_backbone_than_the_one_named_is_noted(scalearn: Run, tmp_path: P
     assert "note" not in scalearn("import", folder, *ON_BERT, "--out", tmp_path / "other")
 
 
+def test_minilm_is_known_by_its_name_on_the_hub(tmp_path: Path) -> None:
+    assert stated_backbone(named(tmp_path / "s0", "sentence-transformers/all-MiniLM-L6-v2")) == "minilm"
+
+
+def test_an_export_does_not_replace_the_model(scalearn: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scalearn.json").touch()
+    words = ("export", tmp_path / "run", "--out", tmp_path / "run", "--overwrite", "--format")
+    for form in ("adapterhub", "peft", "onnx"):
+        assert "run is not replaced: it holds other things than an export" in scalearn(*words, form, code=2)
+
+
 def test_the_named_backbone_is_loaded(scalearn: Run, tmp_path: Path) -> None:
     folder = named(tmp_path / "named", "owner/not-in-the-cache")
     assert "backbone 'owner/not-in-the-cache' cannot be loaded" in scalearn(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scalearn.atomic import refuse_existing
+from scalearn.atomic import EXPORTS, refuse_existing
 from scalearn.cli import options as o
 from scalearn.errors import InputError
 
@@ -93,7 +93,7 @@ def export(
     unused = [option for option, used in given.items() if used]
     if format != "adapterhub" and unused:
         raise InputError(f"--format adapterhub has {', '.join(unused)}, and {format} has not: leave out what it lacks")
-    refuse_existing(out, overwrite=overwrite)
+    refuse_existing(out, overwrite=overwrite, ours=EXPORTS)
     from scalearn.model import TransferModel
 
     shelf = None if sources is None else o.load_shelf(sources)

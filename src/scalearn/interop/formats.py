@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scalearn.backbones import Backbone
+from scalearn.backbones import MINILM, MINILM_HUB_ID, Backbone
 from scalearn.errors import InputError
 from scalearn.hub import local_or_fetched
 from scalearn.interop.adapterhub.read import CONFIG, FILES, read_adapter
@@ -49,7 +49,7 @@ def read_source(folder: Path, *, backbone: Backbone, name: str | None = None) ->
 
 
 def stated_backbone(folder: Path) -> str | None:
-    """The Hub id of the backbone that an adapter's file names; None where it names none, or a folder.
+    """The Hub id of the backbone that an adapter's file names, or ``minilm``; None where it names none, or a folder.
 
     A path in a file that others wrote is not followed.
     """
@@ -57,6 +57,8 @@ def stated_backbone(folder: Path) -> str | None:
     stated = next((described[field] for field in _BACKBONE_FIELDS if described.get(field)), None)
     if not isinstance(stated, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", stated, re.ASCII):
         return None
+    if stated == MINILM_HUB_ID:
+        return MINILM  # the same weights, which need no network where they are installed
     return None if Path(stated).exists() else stated
 
 
