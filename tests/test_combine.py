@@ -281,6 +281,18 @@ def test_lora_beside_ia3(backbone: Backbone, task: Task, train_source: Make) -> 
     refused(task, backbone, sources, "scalearn", r"of one kind can be combined, but 'a' is of lora, 'b' is of ia3")
 
 
+def test_one_map_by_two_names(backbone: Backbone, task: Task, train_source: Make) -> None:
+    """Of two deltas at one place, one would act twice and the other not at all."""
+    path = "encoder.layer.*.attention.self.query"
+    sources = Shelf([train_source("a", LoRA()), train_source("b", LoRA(modules=(path,)))])
+    with pytest.raises(InputError, match=r"'query' and 'encoder.layer.*query' are one place in BertModel"):
+        built(backbone, task, sources, "scalearn")
+    assert not sites.attached(backbone.model)
+    with pytest.raises(InputError, match=r"are one place"):
+        TransferModel.from_backbone(backbone, task=task, method=IA3(modules=("query:input", f"{path}:input")))
+    TransferModel.from_backbone(backbone, task=task, method=IA3(modules=("query", f"{path}:input")))
+
+
 def test_lora_beside_adapters(backbone: Backbone, task: Task, train_source: Make, make_source: Make) -> None:
     sources = [make_source("a", backbone), train_source("b", LoRA(rank=2))]
     refused(task, backbone, sources, "scalearn", r"different places \('a' on layer; 'b' on query, value\)")

@@ -76,7 +76,9 @@ class AdaptedModel(nn.Module, ABC):
                 f"{backbone.name} carries deltas already: load it anew, or call scalearn.sites.detach on it"
             )
         make_cheap(self.backbone)
-        sites.attach(self.backbone, method.build(setting))
+        placement = method.build(setting)
+        check_apart(self.backbone, placement)
+        sites.attach(self.backbone, placement)
         keep_trained_only(self)
 
     @abstractmethod
@@ -316,6 +318,25 @@ class AdaptedModel(nn.Module, ABC):
         total = sum(p.numel() for p in self.parameters() if p.requires_grad)
         head = sum(p.numel() for one in self.heads_by_task().values() for p in one.parameters() if p.requires_grad)
         return {"method": total - head, "head": head, "total": total}
+
+
+def check_apart(backbone: PreTrainedModel, placement: Placement) -> None:
+    """Raises `InputError` if two sites are one place, as where a linear map is named by its role and by its path.
+
+    Args:
+        backbone: where the deltas will act.
+        placement: the deltas by site.
+    """
+    named: dict[tuple[nn.Module, bool], str] = {}
+    for site in placement:
+        at_input = site.endswith(sites.INPUT)
+        for module in sites.find_sites(backbone, site):
+            other = named.setdefault((module, at_input), site)
+            if other != site:
+                raise InputError(
+                    f"{other!r} and {site!r} are one place in {type(backbone).__name__}: name it in one way, in all "
+                    "sources"
+                )
 
 
 def check_inputs(backbone: PreTrainedModel, task: Task, *, name: str) -> None:
