@@ -290,6 +290,15 @@ def test_sources_that_are_not_lora_or_do_not_fit(
         get_peft_model(base(), ScaLearnConfig(sources=sources), low_cpu_mem_usage=True)
 
 
+def test_sources_with_embeddings_of_their_own(base: Callable[[], Any], tmp_path: Path) -> None:
+    for name, module in (("head", "pooler"), ("embeddings", "word_embeddings")):
+        config = LoraConfig(target_modules=["query"], modules_to_save=[module], task_type="SEQ_CLS")
+        get_peft_model(base(), config).save_pretrained(tmp_path / name)
+    get_peft_model(base(), ScaLearnConfig(sources=[str(tmp_path / "head")], task_type="SEQ_CLS"))
+    with pytest.raises(InputError, match=r"bert.embeddings.word_embeddings was trained as a whole"):
+        get_peft_model(base(), ScaLearnConfig(sources=[str(tmp_path / "embeddings")], task_type="SEQ_CLS"))
+
+
 def test_a_checkpoint_of_the_hub_may_not_point_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What was downloaded names no file of this machine, whatever it claims to be."""
     described = {"peft_type": "SCALEARN", "sources": ["sources/../../secret"]}

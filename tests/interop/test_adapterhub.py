@@ -297,6 +297,33 @@ def test_only_what_scalearn_wrote_is_replaced(adapter: Path, tmp_path: Path) -> 
     assert facts["task"]["name"] == "target" and facts["backbone"]["model_type"] == "bert"
 
 
+def test_a_model_is_not_replaced_by_its_export(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scalearn.json").touch()
+    with pytest.raises(InputError, match=r"run is not replaced: it holds other things than an export"):
+        write_adapter(transfer_of("bert"), tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "scalearn.json").exists()
+
+
+@pytest.mark.parametrize("safetensors", [False, True])
+def test_all_files_may_be_read_by_whom_the_umask_says(tmp_path: Path, safetensors: bool) -> None:
+    write_adapter(transfer_of("bert"), tmp_path / "out", safetensors=safetensors)
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1
+
+
+def test_sites_elsewhere_than_the_librarys(tmp_path: Path) -> None:
+    """What a BERT adds after its layers, as GPT-2 does, is no adapter of theirs."""
+    model = AutoModel.from_pretrained(FIXTURES / "bert" / "base")
+    backbone = wrap_backbone(model, None, name="bert", pooling="first", sites="encoder.layer.*")
+    fault = r"deltas act at 'encoder.layer.\*' .* the adapters library has 'encoder.layer.\*.output.LayerNorm'"
+    with pytest.raises(InputError, match=fault):
+        read_adapter(FIXTURES / "bert" / "s0", backbone=backbone)
+    with pytest.raises(InputError, match=fault):
+        write_adapter(TransferModel(backbone, task=task_of("classification"), method=Adapter()), tmp_path / "out")
+    same = wrap_backbone(base_of("bert").model, None, name="bert", sites="encoder.layer.*.output.LayerNorm")
+    assert read_adapter(FIXTURES / "bert" / "s0", backbone=same).name == "s0"
+
+
 def test_labels_stand_in_their_order(tmp_path: Path) -> None:
     """The library lists them as its file does."""
     task = replace(task_of("classification"), labels=("yes", "no", "a"))

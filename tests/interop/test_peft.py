@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -343,7 +344,47 @@ def test_weights_of_a_plain_checkpoint_are_kept_bit_by_bit(
     assert torch.equal(source.tensors["layers.1.query.up.weight"], theirs) and source.options["alpha"] == 7.0
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+def test_fewer_bits_are_read_in_single(
+    folders: Callable[[str], str], train: Callable[..., Trained], dtype: torch.dtype
+) -> None:
+    _, folder = train("bert", LoraConfig(target_modules=["query"]))
+    path = Path(folder) / "adapter_model.safetensors"
+    tensors = {key: tensor.to(dtype) for key, tensor in load_file(path).items()}
+    save_file(tensors, path)
+    source = read_peft(folder, backbone=backbone_of(folders("bert")))
+    theirs = tensors["base_model.model.encoder.layer.1.attention.self.query.lora_A.weight"]
+    assert torch.equal(source.tensors["layers.1.query.down.weight"], theirs.float())
+
+
+def test_a_source_of_the_hub_is_called_as_its_repository(
+    folders: Callable[[str], str],
+    train: Callable[..., Trained],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, folder = train("bert", LoraConfig(target_modules=["query"]))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    cached = tmp_path / "cache" / "models--ann--my-lora" / "snapshots" / ("01234567" * 5)
+    shutil.copytree(folder, cached)
+    assert read_peft(cached, backbone=backbone_of(folders("bert"))).name == "my-lora"
+
+
 # ---- what is refused
+
+
+def test_the_backbones_own_modules_may_not_be_trained_as_a_whole(
+    folders: Callable[[str], str], train: Callable[..., Trained]
+) -> None:
+    """Without their weights the updates would act on another backbone."""
+    config = LoraConfig(target_modules=["query"], modules_to_save=["word_embeddings", "attention.output.LayerNorm"])
+    for head in (False, True):
+        _, folder = train("bert", config, head=head)
+        with pytest.raises(InputError) as caught:
+            read_peft(folder, backbone=backbone_of(folders("bert")))
+        for module in ("embeddings.word_embeddings", "encoder.layer.2.attention.output.LayerNorm"):
+            assert f"{module} was trained as a whole (modules_to_save)" in str(caught.value)
+        assert "classifier" not in str(caught.value)
 
 
 def edit(folder: str, **changes: Any) -> None:

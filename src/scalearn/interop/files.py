@@ -68,3 +68,15 @@ def read_tensors(folder: Path, *, safe: str, pickled: str) -> dict[str, Tensor]:
     ):
         raise InputError(f"{other} does not hold tensors by name: give an adapter as its library wrote it")
     return dict(tensors)
+
+
+def precise(tensor: Tensor) -> Tensor:
+    """A tensor in at least float32."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def fault_of(tensor: Tensor) -> str | None:
+    """Why a tensor can be no weight; None if it can."""
+    if tensor.layout != torch.strided or not tensor.is_floating_point():
+        return f"holds {tensor.dtype}, expected plain floating-point numbers"
+    return None if bool(precise(tensor).isfinite().all()) else "has values that are not finite"  # float8 cannot say

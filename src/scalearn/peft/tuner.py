@@ -125,7 +125,9 @@ def _fused(model: nn.Module, config: ScaLearnConfig) -> dict[str, ScaledLoras]:
     linears = {name: module for name, module in linear_maps(model).items() if not name.endswith(".base_layer")}
     linears |= {name: m.get_base_layer() for name, m in model.named_modules() if isinstance(m, ScaLearnLayer)}
     base = getattr(model, "base_model_prefix", "")
-    placed = [checkpoint.placed(linears, bases=(f"{base}.",) if base else ())[0] for checkpoint in checkpoints]
+    bases = (f"{base}.",) if base else ()
+    frozen = {name for name, _ in getattr(model, "base_model", model).named_modules() if name.split(".")[0] != "pooler"}
+    placed = [checkpoint.placed(linears, bases=bases, frozen=frozen)[0] for checkpoint in checkpoints]
     omegas: dict[str, Omega] = {}
     fused = {}
     for name in linears:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from scalearn.errors import InputError
+from scalearn.families import FAMILIES, Family
 from scalearn.heads import Pooling
 from scalearn.kinds import Kind
 
@@ -99,6 +100,14 @@ def architecture_of(model_type: str) -> Architecture:
             f"{', '.join(ARCHITECTURES)} are: choose a backbone of these types"
         )
     return ARCHITECTURES[model_type]
+
+
+def sites_fault(sites: Family | None, model_type: str) -> str | None:
+    """What is wrong with the sites that a backbone was declared to have, if it was; None if the library's are these."""
+    usual = FAMILIES.get(model_type)
+    if sites is None or usual is None or (sites.path, sites.kind) == (usual.path, usual.kind):
+        return None
+    return f"deltas act at {sites.path!r} (--sites, sites=), where the adapters library has {usual.path!r}"
 
 
 def key_of(architecture: Architecture, *, layer: int, name: str, part: str) -> str:

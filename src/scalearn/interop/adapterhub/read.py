@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from scalearn.backbones import Backbone, BackboneReference
 from scalearn.errors import InputError
 from scalearn.hub import local_or_fetched, place_of
-from scalearn.interop.adapterhub.names import architecture_of, key_of, part_of
+from scalearn.interop.adapterhub.names import architecture_of, key_of, part_of, sites_fault
 from scalearn.interop.adapterhub.options import BottleneckOptions
-from scalearn.interop.files import read_json, read_tensors
+from scalearn.interop.files import fault_of, precise, read_json, read_tensors
+from scalearn.sites import declared
 from scalearn.sources import Source
 
 CONFIG = "adapter_config.json"
@@ -91,6 +92,8 @@ def _differences(described: Mapping[str, Any], backbone: Backbone) -> list[str]:
     faults = []
     if described.get("model_type") not in (None, model_type):
         faults.append(f"model_type is {described['model_type']!r:.80} (of the backbone: {model_type!r})")
+    if (sites := sites_fault(declared(backbone.model), model_type)) is not None:
+        faults.append(sites)
     if described.get("hidden_size") not in (None, backbone.width):
         faults.append(f"hidden_size is {described['hidden_size']!r:.80} (of the backbone: {backbone.width})")
     return faults
@@ -142,9 +145,7 @@ def _tensor_faults(key: str, tensor: Tensor | None, shape: tuple[int, ...]) -> l
         return [f"{key} is missing"]
     if tuple(tensor.shape) != shape:
         return [f"{key} has shape {tuple(tensor.shape)}, expected {shape}"]
-    if tensor.layout != torch.strided or not tensor.is_floating_point():
-        return [f"{key} holds {tensor.dtype}, expected plain floating-point numbers"]
-    return [] if bool(tensor.isfinite().all()) else [f"{key} has values that are not finite"]
+    return [f"{key} {fault}"] if (fault := fault_of(tensor)) else []
 
 
 def _padded(own: Mapping[str, Tensor], scaling: float, *, width: int, bottleneck: int) -> dict[str, Tensor]:
@@ -156,7 +157,7 @@ def _padded(own: Mapping[str, Tensor], scaling: float, *, width: int, bottleneck
             "up.weight": torch.zeros(width, 0),
             "up.bias": torch.zeros(width),
         }
-    parts = {part: value if value.dtype == torch.float64 else value.float() for part, value in own.items()}
+    parts = {part: precise(value) for part, value in own.items()}
     missing = bottleneck - parts["down.bias"].shape[0]
     padded = {
         "down.weight": F.pad(parts["down.weight"], (0, 0, 0, missing)),

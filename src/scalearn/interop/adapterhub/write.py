@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from scalearn.atomic import new_folder, write_text
+from scalearn.atomic import EXPORTS, new_folder, write_text
 from scalearn.deltas import Bottleneck, Compacter, ScaledSources
 from scalearn.errors import InputError
-from scalearn.interop.adapterhub.names import Architecture, architecture_of, key_of
+from scalearn.interop.adapterhub.names import Architecture, architecture_of, key_of, sites_fault
 from scalearn.interop.adapterhub.options import LIBRARY, written
 from scalearn.interop.adapterhub.read import CONFIG, HEAD_CONFIG, SAFE_WEIGHTS, WEIGHTS
 from scalearn.interop.facts import public_name, write_facts
@@ -51,15 +51,18 @@ def write_adapter(
         head: without it, the adapter alone.
         safetensors: write safetensors, which the library reads with ``use_safetensors=True``, instead of the files of
             torch that it reads by default.
-        overwrite: replace a folder that this wrote.
+        overwrite: replace a folder that an export wrote.
 
     Raises:
-        InputError: the model has deltas that are no bottlenecks, a backbone or a head that the library has not.
+        InputError: the model has deltas that are no bottlenecks, or a backbone, sites or a head that the library has
+            not; or the folder is none that may be replaced.
     """
     name = model.task.name if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+-]*", name):
         raise InputError(f"adapter name {name!r}: choose one (--name, name=...) of letters, digits, '_', '+' and '-'")
     architecture = architecture_of(model.reference.model_type)
+    if (fault := sites_fault(model.reference.sites, model.reference.model_type)) is not None:
+        raise InputError(f"{model.reference.name} cannot be exported to AdapterHub: {fault}; train without")
     layers = _bottlenecks(model)
     files = {CONFIG: _adapter_config(model, layers[0], name=name, model_class=architecture.model_class)}
     tensors = {
@@ -72,14 +75,14 @@ def write_adapter(
     if head:
         files[HEAD_CONFIG] = _head_config(model, architecture, name=name)
         tensors[SAFE_HEAD_WEIGHTS if safetensors else HEAD_WEIGHTS] = _head_tensors(model, name=name)
-    with new_folder(Path(folder), overwrite=overwrite) as aside:
+    with new_folder(Path(folder), overwrite=overwrite, ours=EXPORTS) as aside:
         write_facts(aside / FACTS, model, head=HEAD_CONFIG if head else "left out")
         for file, content in files.items():
             write_text(aside / file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")  # labels in their order
         for file, content in tensors.items():
             plain = {key: value.detach().to("cpu", torch.float32).contiguous() for key, value in content.items()}
             if safetensors:
-                save_file(plain, aside / file, metadata={"format": "pt"})
+                (aside / file).write_bytes(save(plain, metadata={"format": "pt"}))
             else:
                 torch.save(plain, aside / file)
 

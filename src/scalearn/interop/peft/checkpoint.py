@@ -10,18 +10,17 @@ A module's path may begin with the name that a model with a head has for its bas
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from scalearn.deltas import Lora, Rescaling
 from scalearn.errors import InputError
-from scalearn.interop.files import read_json, read_tensors
+from scalearn.interop.files import fault_of, precise, read_json, read_tensors
 from scalearn.interop.peft.options import Options
 from scalearn.sites import INPUT, numbered
 
@@ -70,7 +69,7 @@ class Checkpoint:
             for key, tensor in read_tensors(folder, safe=SAFE_WEIGHTS, pickled=WEIGHTS).items()
         }
         left = {key: tensor for key, tensor in tensors.items() if not _is_saved(key, options)}
-        faults = [f"{key} {fault}" for key, tensor in left.items() if (fault := _fault(tensor))]
+        faults = [f"{key} {fault}" for key, tensor in left.items() if (fault := fault_of(tensor))]
         deltas: dict[str, Lora | Rescaling] = {}
         if not faults:
             deltas, faults = _loras(left, options) if options.kind == "lora" else _rescalings(left)
@@ -82,7 +81,7 @@ class Checkpoint:
         return cls(folder=folder, described=described, options=options, deltas=deltas, ignored=tuple(ignored))
 
     def placed(
-        self, linears: Mapping[str, nn.Module], *, bases: tuple[str, ...]
+        self, linears: Mapping[str, nn.Module], *, bases: tuple[str, ...], frozen: Collection[str]
     ) -> tuple[dict[str, Lora | Rescaling], list[str]]:
         """The deltas by the names that their modules have in a model, and modules of a head that the model lacks.
 
@@ -91,17 +90,19 @@ class Checkpoint:
         Args:
             linears: the model's linear maps, by name.
             bases: what may stand before a name here or there: what a model with a head calls its base, dot included.
+            frozen: names of the modules that must be as they were pretrained: all but those of heads.
 
         Raises:
-            InputError: the model has no such map, or one of another size, or two deltas are meant for one map; all
-                that is wrong is named.
+            InputError: the model has no such map, or one of another size, or two deltas are meant for one map, or the
+                checkpoint has weights of its own for a frozen module; all that is wrong is named.
         """
         found: dict[str, Lora | Rescaling] = {}
-        beyond, faults = [], []
+        beyond: list[str] = []
+        whole = [module for module in self.ignored if _called_there(module, frozen, bases) is not None]
+        faults = [f"{module} was trained as a whole (modules_to_save)" for module in whole]
         for path, delta in self.deltas.items():
             module, behind = path.removesuffix(INPUT), INPUT if path.endswith(INPUT) else ""
-            names = [module, *(module.removeprefix(base) for base in bases), *(f"{base}{module}" for base in bases)]
-            name = next((name for name in names if name in linears), None)
+            name = _called_there(module, linears, bases)
             if name is None and numbered(module) is None:
                 beyond.append(module)
             elif name is None:
@@ -126,19 +127,15 @@ def linear_maps(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
 
 
+def _called_there(module: str, names: Collection[str], bases: tuple[str, ...]) -> str | None:
+    """What a model that has these names calls a module of the checkpoint; None if it has none."""
+    known = [module, *(module.removeprefix(base) for base in bases), *(f"{base}{module}" for base in bases)]
+    return next((name for name in known if name in names), None)
+
+
 def _is_saved(key: str, options: Options) -> bool:
     """Whether a tensor is of a module that was saved as a whole."""
     return any(f".{module}." in f".{key}" for module in options.modules_to_save)
-
-
-def _fault(tensor: Tensor) -> str | None:
-    if tensor.layout != torch.strided or not tensor.is_floating_point():
-        return f"holds {tensor.dtype}, expected plain floating-point numbers"
-    return None if bool(tensor.isfinite().all()) else "has values that are not finite"
-
-
-def _precise(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def _loras(tensors: Mapping[str, Tensor], options: Options) -> tuple[dict[str, Lora | Rescaling], list[str]]:
@@ -162,8 +159,8 @@ def _loras(tensors: Mapping[str, Tensor], options: Options) -> tuple[dict[str, L
             )
         else:
             alpha = options.scaling_of(module) * rank
-            lora = Lora(inputs=a.shape[1], outputs=b.shape[0], rank=rank, alpha=alpha).to(_precise(a))
-            lora.load_state_dict({"down.weight": _precise(a), "up.weight": _precise(b)})
+            lora = Lora(inputs=a.shape[1], outputs=b.shape[0], rank=rank, alpha=alpha).to(precise(a))
+            lora.load_state_dict({"down.weight": precise(a), "up.weight": precise(b)})
             deltas[module] = lora
     return deltas, faults
 
@@ -179,7 +176,7 @@ def _rescalings(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Lora | Rescali
         elif tensor.ndim != 2 or 1 not in tensor.shape:
             faults.append(f"{key} has shape {tuple(tensor.shape)}, expected (outputs, 1) or (1, inputs)")
         else:
-            scale = _precise(tensor).flatten()
+            scale = precise(tensor).flatten()
             delta = Rescaling(width=scale.shape[0]).to(scale)
             delta.load_state_dict({"scale": scale})
             deltas[match["module"] + (INPUT if tensor.shape[1] > 1 else "")] = delta

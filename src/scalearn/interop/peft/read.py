@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from scalearn.backbones import Backbone, BackboneReference
 from scalearn.deltas import Lora, Rescaling
 from scalearn.errors import InputError
-from scalearn.hub import local_or_fetched, place_of
+from scalearn.hub import local_or_fetched, own_name, place_of
 from scalearn.interop.peft.checkpoint import FILES, Checkpoint, linear_maps
 from scalearn.methods import IA3, LoRA, Method
 from scalearn.sites import INPUT, Shape, find_sites
@@ -30,13 +30,12 @@ _STATED = ("peft_type", "base_model_name_or_path", "task_type", "target_modules"
 def read_peft(folder: str | Path, *, backbone: Backbone, name: str | None = None) -> Source:
     """A LoRA or IA3 checkpoint of PEFT as a source.
 
-    What belongs to the head, and other modules that were trained as a whole (``modules_to_save``), is not read;
-    `Source.provenance` names it.
+    What belongs to the head, also as a whole (``modules_to_save``), is not read; `Source.provenance` names it.
 
     Args:
         folder: with `FILES`, or a place on the Hub (`scalearn.hub`).
         backbone: that it was trained on; the file only says its name.
-        name: of the source; by default the folder's.
+        name: of the source; by default the folder's, or the repository's.
 
     Raises:
         InputError: an option is not supported, the backbone is another, or a tensor is missing, unknown, misshaped or
@@ -45,7 +44,7 @@ def read_peft(folder: str | Path, *, backbone: Backbone, name: str | None = None
     found = local_or_fetched(folder, files=FILES)
     checkpoint = Checkpoint.read(found)
     sites, beyond = _by_site(checkpoint, backbone)
-    called = name or re.sub(r"[^A-Za-z0-9._+-]", "-", found.resolve().name).lstrip("._+-") or "peft"
+    called = name or re.sub(r"[^A-Za-z0-9._+-]", "-", own_name(found)).lstrip("._+-") or "peft"
     options = checkpoint.options
     if options.kind == "lora":
         method: Method = LoRA(rank=options.rank, alpha=options.alpha, modules=tuple(sites))
@@ -80,7 +79,8 @@ def _by_site(checkpoint: Checkpoint, backbone: Backbone) -> tuple[dict[str, dict
         for layer, module in enumerate(find_sites(model, site)):
             places.setdefault(module, (site, layer))
     base = f"{model.base_model_prefix}."
-    placed, beyond = checkpoint.placed(linears, bases=(base, f"{base}encoder.", "encoder."))
+    frozen = {name for name, _ in model.named_modules()}
+    placed, beyond = checkpoint.placed(linears, bases=(base, f"{base}encoder.", "encoder."), frozen=frozen)
     found: dict[str, dict[int, Lora | Rescaling]] = {site + at: {} for site in names for at in ("", INPUT)}
     faults = []
     for path, delta in placed.items():

@@ -26,7 +26,7 @@ from safetensors.torch import save
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from scalearn.atomic import new_folder, write_text
+from scalearn.atomic import EXPORTS, new_folder, write_text
 from scalearn.deltas import Lora, Rescaling, Scaled
 from scalearn.errors import InputError
 from scalearn.interop.facts import public_name, write_facts
@@ -64,7 +64,7 @@ def write_peft(model: TransferModel, folder: str | Path, *, overwrite: bool = Fa
     Args:
         model: of method ``lora`` or ``ia3``, or of one that scales or averages such sources; it stays as it is.
         folder: must not exist, unless `overwrite`.
-        overwrite: replace a folder that this wrote.
+        overwrite: replace a folder that an export wrote.
 
     Raises:
         InputError: the model has other deltas, or rescales both input and output of one map, which PEFT cannot.
@@ -91,7 +91,7 @@ def write_peft(model: TransferModel, folder: str | Path, *, overwrite: bool = Fa
     if head:
         tensors |= {f"{head.dense}.{part}": weights[f"dense.{part}"] for part in ("weight", "bias")}
         tensors |= {f"{head.out}.{part}": weights[f"out.{part}"] for part in ("weight", "bias")}
-    with new_folder(Path(folder), overwrite=overwrite) as aside:
+    with new_folder(Path(folder), overwrite=overwrite, ours=EXPORTS) as aside:
         write_text(aside / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
         _save({f"{PREFIX}{key}": tensor for key, tensor in tensors.items()}, aside / SAFE_WEIGHTS)
         if not head:
