@@ -1,5 +1,6 @@
 """`scalearn serve` in a process of its own: it starts, says where, and stops when told to, with nothing lost."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,9 +15,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from scalearn import InputError
+from scalearn import InputError, MultiTaskPredictor
 from scalearn.cli import app
-from scalearn.serving.server import listen
+from scalearn.serving.app import Service
+from scalearn.serving.server import listen, server
 
 _CODE = "from scalearn.cli import main; main()"
 
@@ -100,3 +102,18 @@ def test_without_fastapi_it_says_what_to_install(runs: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     error = CliRunner().invoke(app, ["serve", str(runs)]).exception
     assert isinstance(error, InputError) and "pip install 'scalearn[serve]'" in str(error)
+
+
+def test_health_says_so_while_it_stops(predictor: MultiTaskPredictor) -> None:
+    service = Service(predictor)
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(service.asgi)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get("/healthz")
+
+    assert asyncio.run(asked()).status_code == 200
+    server(service).handle_exit(signal.SIGTERM, None)
+    stopping = asyncio.run(asked())
+    assert (stopping.status_code, stopping.json()) == (503, {"status": "draining"})
+    service.close()
