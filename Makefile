@@ -22,8 +22,8 @@ bench: .venv/ready  ## speed; half an hour; writes benchmarks/RESULTS.md; with D
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 lint: .venv/ready
-	$(BIN)/ruff format --check src tests benchmarks docs notebooks
-	$(BIN)/ruff check src tests benchmarks docs notebooks
+	$(BIN)/ruff format --check src tests benchmarks docs examples notebooks
+	$(BIN)/ruff check src tests benchmarks docs examples notebooks
 	$(BIN)/mypy
 
 shelf: .venv/ready  ## rebuild the shelf that ships, from DATA=folder with glue/
