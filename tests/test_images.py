@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw, ImageOps
 from transformers import (
     AutoModel,
     BitImageProcessorPil,
@@ -170,6 +170,29 @@ def test_an_image_is_turned_as_its_camera_says() -> None:
     stream = io.BytesIO()
     image.save(stream, "PNG", exif=exif)
     assert np.array_equal(open_image(stream.getvalue()), image.transpose(Image.Transpose.ROTATE_270))
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_that_of_pillow(orientation: int) -> None:
+    image = draw("red")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stream = io.BytesIO()
+    image.save(stream, "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(stream.getvalue())))
+    assert np.array_equal(open_image(stream.getvalue()), expected)
+
+
+def test_a_tag_of_another_type_does_no_harm() -> None:
+    """The width as a text, as some cameras write it: read well, but it cannot be written as it was."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.ImageDescription] = "x" * 20
+    stream = io.BytesIO()
+    draw("red").save(stream, "JPEG", exif=exif)
+    data = stream.getvalue()
+    odd = data.replace(b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02", 1)  # ImageDescription becomes ImageWidth
+    assert odd != data and np.array_equal(open_image(odd), open_image(data))
 
 
 def deep() -> bytes:

@@ -35,6 +35,16 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 IMAGE = "image"
 """The column of a split that holds images."""
 _SHOWN = 5
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""EXIF orientation to what undoes it, as Pillow names it; 1 is upright."""
 
 
 def open_image(image: Any) -> Image:
@@ -47,7 +57,7 @@ def open_image(image: Any) -> Image:
     Raises:
         InputError: there is no such file, or it is no image that can be read; without saying which one.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ExifTags, Image, UnidentifiedImageError
 
     if isinstance(image, Mapping):
         image = image.get("path") if image.get("bytes") is None else image["bytes"]
@@ -60,14 +70,19 @@ def open_image(image: Any) -> Image:
         raise InputError(f"{type(image).__name__} is no path, no bytes of a file and no PIL image")
     try:
         opened = image if isinstance(image, Image.Image) else Image.open(image, formats=FORMATS)
-        turned = ImageOps.exif_transpose(opened)
+        opened.load()
+        if opened.mode.startswith(("I", "F")):  # would be cut off at 255
+            raise InputError(f"its values have more than 8 bits (mode {opened.mode}): save it with 8")
+        # Not ImageOps.exif_transpose, which writes all tags anew, and fails where a camera wrote one as another type.
+        turn = _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation))
+        turned = opened if turn is None else opened.transpose(Image.Transpose[turn])
+        return turned.convert("RGB")
+    except InputError:
+        raise
     except UnidentifiedImageError as error:
         raise InputError(f"no image of the formats {', '.join(FORMATS)}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise errors of any kind at damaged data
         raise InputError(f"it cannot be decoded ({' '.join(str(error).split())[:100]})") from error
-    if turned.mode.startswith(("I", "F")):  # would be cut off at 255
-        raise InputError(f"its values have more than 8 bits (mode {turned.mode}): save it with 8")
-    return turned.convert("RGB")
 
 
 def check_images(images: Sequence[Any], *, place: Callable[[int], str]) -> None:
