@@ -45,6 +45,13 @@ def test_an_existing_folder_is_refused_before_anything_is_written(tmp_path: Path
     assert listing(tmp_path) == ["out"]
 
 
+def test_what_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"out exists already"), new_folder(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "scalearn.json").write_text("of another process")
+    assert listing(tmp_path) == ["out", "out/scalearn.json"]
+
+
 def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "scalearn.json").write_text("old")

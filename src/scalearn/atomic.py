@@ -62,6 +62,7 @@ def new_folder(folder: Path, *, overwrite: bool = False, ours: Sequence[str] = O
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
+        refuse_existing(folder, overwrite=overwrite, ours=ours)  # another process may have made it meanwhile
         replace_folder(aside, folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
