@@ -316,6 +316,8 @@ def test_what_is_known_of_a_source(
     }
     assert source.provenance["format"] == "peft" and source.provenance["adapter"]["lora_alpha"] == 6
     assert source.provenance["ignored_modules"] == ["classifier", "bert.pooler.dense"], "the head"
+    card = (tmp_path / "source" / "README.md").read_text()
+    assert "- Imported from: my LoRA, 2\n- Written by: peft\n" in card
 
 
 def test_an_old_file_is_read_for_its_tensors(folders: Callable[[str], str], train: Callable[..., Trained]) -> None:

@@ -292,6 +292,8 @@ def _provenance(facts: CardFacts) -> list[str]:
     found = facts.provenance
     lines = []
     for key, label in (
+        ("imported_from", "Imported from"),
+        ("format", "Written by"),
         ("protocol", "Protocol"),
         ("seed", "Seed"),
         ("precision", "Precision"),
