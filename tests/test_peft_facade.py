@@ -159,6 +159,8 @@ def test_sources_can_be_included_and_moved_along(
     loaded.save_pretrained(tmp_path / "moved")  # over itself
     assert sorted((tmp_path / "moved" / "sources").iterdir()) == copies and len(copies) == 2
     assert torch.equal(logits(PeftModel.from_pretrained(base(), str(tmp_path / "moved"))), before)
+    loaded.save_pretrained(tmp_path / "copy")
+    assert [path.name for path in sorted((tmp_path / "copy" / "sources").iterdir())] == [path.name for path in copies]
     auto = AutoPeftModelForSequenceClassification.from_pretrained(str(tmp_path / "moved"), num_labels=3)
     assert torch.equal(logits(auto), before)
 
@@ -288,6 +290,11 @@ def test_sources_that_are_not_lora_or_do_not_fit(
         get_peft_model(other, ScaLearnConfig(sources=sources))
     with pytest.raises(InputError, match="leave low_cpu_mem_usage at False"):
         get_peft_model(base(), ScaLearnConfig(sources=sources), low_cpu_mem_usage=True)
+
+
+def test_as_many_hashes_as_sources(base: Callable[[], Any], sources: list[str]) -> None:
+    with pytest.raises(InputError, match="there are 2 sources, but sha256 of 1"):
+        get_peft_model(base(), ScaLearnConfig(sources=sources, sha256=["0" * 64]))
 
 
 def test_sources_with_embeddings_of_their_own(base: Callable[[], Any], tmp_path: Path) -> None:

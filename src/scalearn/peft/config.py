@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from scalearn.deltas import Constraint
 from scalearn.errors import InputError
-from scalearn.hub import PREFIX, fetch, local_or_fetched, place_of
+from scalearn.hub import PREFIX, fetch, local_or_fetched, own_name, place_of
 from scalearn.interop.files import read_tensors
 from scalearn.interop.peft.checkpoint import CONFIG, FILES, SAFE_WEIGHTS, WEIGHTS
 from scalearn.methods import ScaLearn
@@ -84,6 +84,8 @@ class ScaLearnConfig(PeftConfig):
         """
         folders = [local_or_fetched(source, files=FILES) for source in self.sources]
         found = [digest(folder) for folder in folders]
+        if len(self.sha256 or found) != len(found):
+            raise InputError(f"there are {len(found)} sources, but sha256 of {len(self.sha256)}: leave sha256 out")
         changed = [
             f"{folder} has SHA-256 {own[:12]}..., not {known[:12]}..."
             for folder, own, known in zip(folders, found, self.sha256 or found, strict=True)
@@ -163,7 +165,8 @@ def _copied(folder: Path, shelf: Path) -> Path:
     """A copy of a LoRA checkpoint on a shelf, its weights as safetensors; itself if it stands there already."""
     if folder.resolve().parent == shelf.resolve():
         return shelf / folder.resolve().name
-    target = shelf / f"{folder.resolve().name}-{digest(folder)[:8]}"
+    mark = f"-{digest(folder)[:8]}"
+    target = shelf / f"{own_name(folder).removesuffix(mark)}{mark}"
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / CONFIG, target / CONFIG)
     if (folder / SAFE_WEIGHTS).is_file():
