@@ -74,7 +74,7 @@ def open_image(image: Any) -> Image:
         if opened.mode.startswith(("I", "F")):  # would be cut off at 255
             raise InputError(f"its values have more than 8 bits (mode {opened.mode}): save it with 8")
         # Not ImageOps.exif_transpose, which writes all tags anew, and fails where a camera wrote one as another type.
-        turn = _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation))
+        turn = _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
         turned = opened if turn is None else opened.transpose(Image.Transpose[turn])
         return turned.convert("RGB")
     except InputError:
