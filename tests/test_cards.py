@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from scalearn.adapted import AdaptedModel
 from scalearn.backbones import Backbone
-from scalearn.cards import model_card, source_card
+from scalearn.cards import model_card, shelf_card, source_card
 from scalearn.cli import app
 from scalearn.joint import JointModel
 from scalearn.methods import LoRA, ScaLearn, recipe_for
@@ -437,6 +437,14 @@ def test_whatever_a_source_says_of_itself_there_is_a_card(
             ModelCard(source_card(fixed | found, size=1, local=False))
             made += 1
     assert made > 200
+
+
+def test_a_shelf_of_several_backbones_names_them_all() -> None:
+    ids = ("FacebookAI/roberta-base", "google-bert/bert-base-uncased")
+    made = [{"name": f"s{n}", "method": "adapter", "backbone": {"name": name}} for n, name in enumerate(ids)]
+    assert front(shelf_card(made[:1], place="ann/shelf"))["base_model"] == ids[0]
+    card = shelf_card(made, place="ann/shelf")
+    assert f"on frozen backbones: {ids[0]}, {ids[1]}." in card and "base_model" not in front(card)
 
 
 def test_a_model_that_was_never_trained_claims_nothing(tiny_backbone: str, tmp_path: Path) -> None:

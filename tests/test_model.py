@@ -416,7 +416,7 @@ def test_sources_that_moved_are_named_and_can_be_given(build: Build, shelf_folde
     model = build("scalearn")
     model.save_pretrained(tmp_path / "out")
     shelf_folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"shelf/cola/source\.json does not exist"):
+    with pytest.raises(InputError, match=r"shelf/cola any more: give its shelf"):
         TransferModel.from_pretrained(tmp_path / "out")
     loaded = TransferModel.from_pretrained(tmp_path / "out", sources=Shelf(tmp_path / "elsewhere"))
     assert torch.equal(logits(loaded), logits(model))

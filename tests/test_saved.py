@@ -54,6 +54,14 @@ def test_sources_are_found_where_they_were(folder: Path, shelf: Shelf) -> None:
         assert all(torch.equal(value, theirs.tensors[key]) for key, value in ours.tensors.items())
 
 
+def test_a_shelf_that_moved_is_asked_for(folder: Path) -> None:
+    (folder.parent / "shelf").rename(folder.parent / "moved")
+    fault = rf"source 'cola' of {folder} is not in {folder.parent}/shelf/cola any more: give its shelf .*--sources"
+    with pytest.raises(InputError, match=fault):
+        SavedModel.read(folder).find_sources(folder)
+    assert SavedModel.read(folder).find_sources(folder, Shelf(folder.parent / "moved")) is not None
+
+
 def test_a_model_without_sources_has_none_to_find(tiny_backbone: str, task: Task, shelf: Shelf, tmp_path: Path) -> None:
     TransferModel.from_backbone(tiny_backbone, task=task, method="head").save_pretrained(tmp_path / "head")
     assert SavedModel.read(tmp_path / "head").find_sources(tmp_path / "head", shelf) is None
@@ -140,7 +148,7 @@ def test_a_field_of_another_type_is_refused(folder: Path, field: str, value: obj
         (lambda it: it["sources"][0].update(sha256="0" * 64), "source 'cola' .* was trained with 000000000000"),
         (lambda it: it["sources"][0].update(sha256=0), r"sources\.0\.sha256.*given 0"),
         (lambda it: it["sources"][0].update(location=5), "location|cola"),
-        (lambda it: it["sources"][0].update(location="../nowhere"), r"nowhere/source\.json does not exist"),
+        (lambda it: it["sources"][0].update(location="../nowhere"), r"nowhere any more: give its shelf"),
         (lambda it: it["sources"][0].update(name="sst2"), "no source named 'sst2'"),
         (lambda it: it["sources"][0].pop("sha256"), "sha256"),
         (lambda it: it["sources"].append(it["sources"][0]), "two sources are named 'cola'"),

@@ -57,7 +57,7 @@ def fetch(repo_id: str, *, files: Sequence[str], revision: str | None = None, to
     from huggingface_hub import snapshot_download
 
     check_repo_id(repo_id)
-    if revision is not None and not _is_revision(revision):
+    if revision is not None and not is_revision(revision):
         raise InputError(f"{revision!r} is no revision of {repo_id}: give a branch, a tag or a commit")
     with explained(repo_id, revision=revision):
         folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(files), token=token))
@@ -102,7 +102,7 @@ def split_place(place: str) -> tuple[str, str, str | None]:
     parts = path.split("/")
     repo_id = "/".join(parts[:2])
     plain = all(re.fullmatch(r"[\w+-][\w.+-]*", part, re.ASCII) for part in parts[2:])
-    if not is_repo_id(repo_id) or not plain or ("@" in place and not _is_revision(revision)):
+    if not is_repo_id(repo_id) or not plain or ("@" in place and not is_revision(revision)):
         raise InputError(f"{place!r} is no place on the Hub: give owner/name, or hub:owner/name/subfolder@revision")
     return repo_id, "/".join(parts[2:]), revision or None
 
@@ -197,10 +197,10 @@ def explained(repo_id: str, *, revision: str | None = None) -> Iterator[None]:
 
 def _can_be_fetched(place: str) -> bool:
     repo_id, _, revision = place.partition("@")
-    return is_repo_id(repo_id) and ("@" not in place or _is_revision(revision))
+    return is_repo_id(repo_id) and ("@" not in place or is_revision(revision))
 
 
-def _is_revision(text: str) -> bool:
+def is_revision(text: str) -> bool:
     """Whether the text can be a name in git that stays within the folder of names."""
     return bool(re.fullmatch(r"\w[\w./-]*", text)) and ".." not in text
 

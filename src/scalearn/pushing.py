@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from scalearn.errors import InputError
-from scalearn.hub import PREFIX, check_repo_id, explained
+from scalearn.hub import PREFIX, check_repo_id, explained, is_revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,12 @@ def called(repo_id: str, how: Pushing) -> str:
     """The place that a card names.
 
     Raises:
-        InputError: there can be no such repository.
+        InputError: there can be no such repository or branch.
     """
     check_repo_id(repo_id)
     revision = how.get("revision")
+    if revision is not None and not is_revision(revision):
+        raise InputError(f"{revision!r} can be no branch of {repo_id}: choose letters, digits, '.', '_', '-' and '/'")
     return repo_id if revision is None else f"{repo_id}@{revision}"
 
 

@@ -170,7 +170,7 @@ class SavedModel:
             shelf = Shelf(
                 builtin[reference.name]
                 if builtin is not None and reference.location == BUILTIN
-                else Source.load(_place_of_source(reference, folder=folder))
+                else _load_source(reference, folder=folder)
                 for reference in self.sources
             )
         for reference in self.sources:
@@ -271,6 +271,21 @@ def folder_of(location: str | Path, *, revision: str | None = None, token: str |
         InputError: it is no folder, and the Hub has no such model or cannot be reached.
     """
     return local_or_fetched(location, files=FILES, revision=revision, token=token)
+
+
+def _load_source(reference: SourceReference, *, folder: Path) -> Source:
+    """A source of a model, from where it was.
+
+    Raises:
+        InputError: it is not there any more, or may not be read there.
+    """
+    place = _place_of_source(reference, folder=folder)
+    if isinstance(place, Path) and not place.is_dir():
+        raise InputError(
+            f"source {reference.name!r} of {folder} is not in {os.path.normpath(place)} any more: give its shelf "
+            "(sources=..., --sources)"
+        )
+    return Source.load(place)
 
 
 def _place_of_source(reference: SourceReference, *, folder: Path) -> str | Path:

@@ -17,6 +17,7 @@ from scalearn.hub import (
     split_place,
     within,
 )
+from scalearn.pushing import called
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -112,6 +113,13 @@ def test_a_revision_in_two_places_is_refused() -> None:
 def test_a_revision_cannot_leave_the_cache() -> None:
     with pytest.raises(InputError, match=r"'\.\./\.\./x' is no revision of ann/x"):
         fetch("ann/x", files=["x"], revision="../../x")
+
+
+@pytest.mark.parametrize("revision", ["a b", "../main", "", "a\nb"])
+def test_a_branch_that_can_be_none_is_refused_before_anything_is_written(revision: str) -> None:
+    with pytest.raises(InputError, match="can be no branch of ann/reviews"):
+        called("ann/reviews", {"revision": revision})
+    assert called("ann/reviews", {"revision": "release/2.0"}) == "ann/reviews@release/2.0"
 
 
 def test_places_of_cached_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,13 +109,15 @@ def shelf_card(descriptions: Sequence[Mapping[str, Any]], *, place: str) -> str:
         )
         for description, facts in zip(descriptions, sources, strict=True)
     ]
-    backbone = markdown(sources[0].backbone_name)
+    backbones = list(dict.fromkeys(facts.backbone_name for facts in sources))
+    of_one = sources[0] if len(backbones) == 1 else replace(sources[0], backbone={})
+    frozen = "a frozen " if len(backbones) == 1 else "frozen backbones: "
     return "\n".join(
         [
-            front_matter(replace(sources[0], method="", tasks=()), title="", tags=["source"]),
+            front_matter(replace(of_one, method="", tasks=()), title="", tags=["source"]),
             f"# A shelf of {_count(len(rows), 'source')}\n",
-            f"Source adapters for task transfer with scalearn, on a frozen {backbone}. A transfer method learns how "
-            "strongly each acts for another task.\n",
+            f"Source adapters for task transfer with scalearn, on {frozen}{', '.join(map(markdown, backbones))}. A "
+            "transfer method learns how strongly each acts for another task.\n",
             *_section("Use", use_as_source(sources[0], place=place)),
             *_section("Sources", [table(("source", "method", "trained on", "SHA-256"), rows) + "\n"]),
         ]
