@@ -173,9 +173,10 @@ class AdaptedModel(nn.Module, ABC):
         if self.attention != "auto":
             return self.attention
         lean, dropout = supports_lean(self.backbone), self.backbone_dropout
-        chosen = attention_for(training=training, precision=precision, device=self.device, lean=lean, dropout=dropout)
-        # Capped scores, as in Gemma 2, and relative positions are in eager attention only.
-        return "eager" if chosen == "sdpa" and not self.backbone._supports_sdpa else chosen
+        fused = bool(self.backbone._supports_sdpa)
+        return attention_for(
+            training=training, precision=precision, device=self.device, lean=lean, fused=fused, dropout=dropout
+        )
 
     def activation_checkpointing_enable(self, **options: Any) -> None:
         """Trades computation for memory in the backbone; `transformers.Trainer` calls it by this name."""

@@ -86,7 +86,13 @@ def _timed(matrix: torch.Tensor) -> float:
 
 
 def attention_for(
-    *, training: bool, precision: Precision, device: torch.device, lean: bool = False, dropout: bool = False
+    *,
+    training: bool,
+    precision: Precision,
+    device: torch.device,
+    lean: bool = False,
+    fused: bool = True,
+    dropout: bool = False,
 ) -> Attention:
     """The attention implementation that suits one way of running.
 
@@ -95,13 +101,15 @@ def attention_for(
         precision: see `resolve`.
         device: that computes.
         lean: whether the backbone can use ``"lean"``.
+        fused: whether it can use SDPA. Capped scores, as in Gemma 2, and relative positions take eager attention.
         dropout: whether attention weights are dropped.
     """
+    sdpa: Attention = "sdpa" if fused else "eager"
     if not training or device.type != "cpu":
-        return "sdpa"
+        return sdpa
     if resolve(precision, device) == "bf16":
         return "lean" if lean else "eager"
-    return "lean" if lean and dropout else "sdpa"
+    return "lean" if lean and dropout else sdpa
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -1,5 +1,6 @@
 """The service over real sockets: answers, refusals, clients that misbehave, and many at once."""
 
+import asyncio
 import json
 import re
 import socket
@@ -11,11 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from scalearn import MultiTaskPredictor
 from scalearn.model import TransferModel
 from scalearn.serving import limits
+from scalearn.serving.app import Service
 from scalearn.serving.limits import Limits
+from scalearn.serving.messages import Inputs, Rows
 from scalearn.sources import Shelf
 from scalearn.tasks import Task
 
@@ -316,7 +320,7 @@ def test_no_path_leads_out_of_the_directory(serve: Serve, runs: Path, root: Path
 
 def test_names_given_to_this_address_by_others_change_nothing(serve: Serve, runs: Path, root: Path) -> None:
     url = serve(MultiTaskPredictor.from_folders([runs]), root=root)
-    for host, status in {"evil.example": 403, "localhost:8000": 204, "[::1]:8000": 404}.items():
+    for host, status in {"evil.example": 403, "[": 403, "localhost:8000": 204, "[::1]:8000": 404}.items():
         assert HTTP.delete(f"{url}/tasks/reviews", headers={"host": host}).status_code == status
     simple = HTTP.post(f"{url}/tasks", content=b'{"folder": "scale"}', headers={"content-type": "text/plain"})
     assert simple.status_code == 415  # what any page may send without asking first
@@ -325,7 +329,6 @@ def test_names_given_to_this_address_by_others_change_nothing(serve: Serve, runs
 @pytest.fixture(scope="module")
 def shared(runs: Path) -> Any:
     """The address of a service that all of these tests may ask."""
-    from scalearn.serving.app import Service
     from scalearn.serving.server import listen, server
 
     service = Service(MultiTaskPredictor.from_folders([runs]))
@@ -336,3 +339,47 @@ def shared(runs: Path) -> Any:
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     own.should_exit = True
     thread.join(20)
+
+
+def test_a_directory_is_called_as_clients_know_it(serve: Serve, runs: Path, root: Path) -> None:
+    (root / "scale" / "model.safetensors").write_bytes(b"altered")
+    url = serve(MultiTaskPredictor.from_folders([runs]), root=root)
+    answer = HTTP.post(f"{url}/tasks", json={"folder": "scale"})
+    assert answer.status_code == 422 and "scale/model.safetensors" in answer.json()["error"]
+    assert str(root) not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("form", "given"),
+    [
+        (Rows, {"task": "a", "rows": [1] * 1000}),
+        (Rows, {"task": "a", "rows": [["a", 1, 1]] * 1000}),
+        (Rows, {"task": "a", "rows": ["a"], **{str(number): 1 for number in range(1000)}}),
+        (Inputs, {"inputs": [{}] * 1000}),
+    ],
+)
+def test_not_every_fault_of_a_large_body_is_looked_for(form: Any, given: Any) -> None:
+    """A megabyte of them held up everybody for 15 seconds."""
+    with pytest.raises(ValidationError) as error:
+        form.model_validate(given)
+    assert error.value.error_count() <= 2
+
+
+def test_what_is_given_up_is_counted(predictor: MultiTaskPredictor) -> None:
+    service = Service(predictor)
+    asked = asyncio.Event()
+
+    async def never(*_: Any) -> Any:
+        asked.set()
+        await asyncio.sleep(60)
+
+    async def give_up() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+        task = asyncio.create_task(service.asgi(scope, never, never))
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(give_up())
+    service.close()
+    assert service.asgi.given_up == 1

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -156,3 +157,21 @@ def test_many_threads_get_their_own_answers(compute: Compute) -> None:
     own.close()
     assert faults == []
     assert max(map(len, compute.batches)) > 4
+
+
+def test_nothing_of_a_batch_is_kept_while_there_is_no_other(compute: Compute) -> None:
+    """A target that was removed must not stay in memory until somebody asks again."""
+
+    class Question:
+        """Of a target."""
+
+    own = batcher(lambda questions: [Prediction(label=1.0, probabilities={}) for _ in questions])  # type: ignore[arg-type]
+    question: Any = Question()
+    gone = weakref.ref(question)
+    own.submit([question]).result(10)
+    del question
+    until = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert gone() is None
+    own.close()

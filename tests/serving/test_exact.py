@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import DistilBertConfig, DistilBertModel, GPT2Config, GPT2Model
+from transformers import AutoConfig, AutoModel, DistilBertConfig, DistilBertModel, GPT2Config, GPT2Model
 
-from scalearn import MultiTaskPredictor
+from scalearn import InputError, MultiTaskPredictor
 from scalearn.backbones import Backbone, BackboneReference, load_backbone, wrap_backbone
 from scalearn.methods import (
     AdapterSoup,
@@ -30,6 +30,14 @@ from scalearn.tasks import Task
 Build = Callable[..., TransferModel]
 Tasks = dict[str, Task]
 Texts = dict[str, list[Any]]
+
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 32,
+}
 
 METHODS: list[str | Method] = [
     "scalearn",
@@ -209,7 +217,7 @@ def test_no_sources_at_all(tiny_backbone: str, build: Build, tasks: Tasks, texts
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ["gpt2", "distilbert"])
+@pytest.mark.parametrize("architecture", ["gpt2", "distilbert", "gemma2"])
 def test_other_architectures(
     architecture: str, backbone: Backbone, make_source: Any, build: Build, tasks: Tasks, texts: Texts
 ) -> None:
@@ -218,9 +226,11 @@ def test_other_architectures(
         net = GPT2Model(
             GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, n_positions=48, initializer_range=0.3)
         )
+    elif architecture == "gemma2":  # which has no fused attention
+        net = AutoModel.from_config(AutoConfig.for_model("gemma2", vocab_size=40, **SMALL, head_dim=8))
     else:
         net = DistilBertModel(DistilBertConfig(vocab_size=40, dim=16, n_layers=2, n_heads=2, hidden_dim=32))
-    pooling = "last" if architecture == "gpt2" else "first"
+    pooling = "first" if architecture == "distilbert" else "last"
     state = {key: value.clone() for key, value in net.state_dict().items()}
 
     def fresh() -> Backbone:
@@ -251,5 +261,15 @@ def test_the_last_layer_is_computed_for_the_first_token_alone(
     )
     many = MultiTaskPredictor(tiny_backbone, sources=shared_shelf)
     many.add(build("scalearn", tasks["reviews"], shared_shelf))
+    seen.clear()  # of the question that each backbone is asked first
     many.predict([("reviews", row) for row in texts["reviews"]])
     assert [shape[1] for shape in seen] == [16, 1]
+
+
+def test_backbones_that_mix_the_rows_of_a_batch_are_refused(backbone: Backbone, make_source: Any) -> None:
+    """XLNet has (tokens, rows) inside: of eight rows of eight tokens each would get another's delta."""
+    config = AutoConfig.for_model("xlnet", vocab_size=40, d_model=16, n_layer=2, n_head=2, d_inner=32)
+    own = wrap_backbone(AutoModel.from_config(config), backbone.tokenizer, name="own")
+    sources = [make_source("rte", own)]
+    with pytest.raises(InputError, match=r"own \(xlnet\) cannot serve .* 3 rows arrive at its site 'layer'"):
+        MultiTaskPredictor(own, sources=sources)

@@ -287,3 +287,36 @@ def test_a_source_of_another_backbone_is_refused(tmp_path: Path, backbone: Backb
     backbone.tokenizer.save_pretrained(tmp_path / "other")
     with pytest.raises(InputError, match="source 'rte' was trained on"):
         MultiTaskPredictor(str(tmp_path / "other"), sources=[source])
+
+
+def test_a_full_disk_harms_only_what_is_added(tiny_backbone: str, shared_shelf: Shelf, runs: Path) -> None:
+    """What did not fit is not tried again, to fail again, when a head that is there is read."""
+    resource = pytest.importorskip("resource")
+    many = MultiTaskPredictor(tiny_backbone, sources=shared_shelf, head_memory=0)
+    many.add(runs / "reviews")
+    before, used = many.predict([("reviews", "the good film")]), many.usage
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (used.file + 100, hard))
+    try:
+        with pytest.raises(InputError, match=r"a head of 1,292 bytes cannot be kept in .*: make room"):
+            many.add(runs / "pairs")
+        assert many.predict([("reviews", "the good film")]) == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert many.usage == used and many.names == ("reviews",)
+    many.add(runs / "pairs")
+    assert many.predict([("reviews", "the good film")]) == before
+
+
+def test_numbers_that_are_not_finite_are_no_answer(
+    many: MultiTaskPredictor, build: Build, tasks: Tasks, shared_shelf: Shelf
+) -> None:
+    model = build("scalearn-uniform", tasks["reviews"], shared_shelf)
+    many.add(model, "fine")
+    with torch.no_grad():
+        model.head.out.weight.fill_(3e38)
+        model.head.dense.bias.fill_(50.0)
+    many.add(model, "broken")
+    with pytest.raises(InputError, match=r"^'broken' gives numbers that are not finite: train it anew"):
+        many.predict([("fine", "good"), ("broken", "good"), ("broken", "bad")])
+    assert many.predict([("fine", "good")])[0].label in ("bad", "good")

@@ -85,5 +85,7 @@ def serve(
     where = f"http://{f'[{address}]' if ':' in address else address}:{own_port}"
     names = ", ".join(predictor.names[:5]) + (", ..." if len(predictor) > 5 else "")
     print(f"{len(predictor)} task(s) at {where} ({names}); Ctrl-C stops", flush=True)
-    run(service, listener=listener)
+    if given_up := run(service, listener=listener):
+        print(f"stopped; {given_up} request(s) were given up")
+        raise typer.Exit(1)
     print("stopped; all that was asked is answered")

@@ -7,6 +7,7 @@ add and remove targets while others are answered.
 
 import asyncio
 import ipaddress
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from scalearn.errors import InputError
 from scalearn.saved import DESCRIPTION, WEIGHTS
 from scalearn.serving.batching import Batcher, QueueFullError
 from scalearn.serving.computation import Question
-from scalearn.serving.limits import ASGI, Guard, Limits
+from scalearn.serving.limits import Guard, Limits
 from scalearn.serving.messages import (
     Added,
     Answer,
@@ -86,7 +87,7 @@ class Service:
 
         self.batcher = Batcher(compute, most=most, wait=wait, room=room, report=self.metrics.batch)
         self.api = self._api()
-        self.asgi: ASGI = Guard(self.api, limits=self.limits, report=self.metrics.request)
+        self.asgi = Guard(self.api, limits=self.limits, report=self.metrics.request)
 
     def close(self) -> None:
         """Answers what waits, and ends the thread that computes."""
@@ -157,7 +158,10 @@ class Service:
             """Takes up a saved model of the directory that the service may read."""
             folder = self._inside(given.folder)
             add = self.predictor.add
-            return Named(name=await run_in_threadpool(add, folder, given.name, overwrite=given.overwrite))
+            try:
+                return Named(name=await run_in_threadpool(add, folder, given.name, overwrite=given.overwrite))
+            except InputError as error:  # where the directory is, is not for clients to know
+                raise InputError(str(error).replace(f"{self.root}{os.sep}", "")) from error
 
         @router.delete("/tasks/{name:path}", status_code=204, responses=_problems(403, 404))
         async def remove(name: str) -> Response:
@@ -225,12 +229,13 @@ class Service:
 
 def _check_host(request: Request) -> None:
     """Refuses a page of the web that has given its own name this machine's address (DNS rebinding)."""
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    given = request.headers.get("host", "")
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
+        host = urlsplit(f"//{given}").hostname or ""
         if host != "localhost":
-            raise HTTPException(403, f"tasks are changed by address or as localhost, not as {host!r}") from None
+            ipaddress.ip_address(host)
+    except ValueError:
+        raise HTTPException(403, f"tasks are changed by address or as localhost, not as {given!r}") from None
 
 
 # ---- errors

@@ -93,22 +93,29 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while requests := self._next():
-            start = time.perf_counter()
-            questions = [question for request in requests for question in request.questions]
-            try:
-                answers = self._compute(questions)
-            except Exception:
-                for request in requests:  # one of them is at fault: the others shall not suffer
-                    self._alone(request)
-            else:
-                done = 0
-                for request in requests:
-                    request.future.set_result(answers[done : done + len(request.questions)])
-                    done += len(request.questions)
-            seconds = time.perf_counter() - start
-            self._pace += 0.2 * (seconds / max(1, len(questions)) - self._pace)
-            self._report(len(questions), seconds)
+        while self._batch():
+            pass
+
+    def _batch(self) -> bool:
+        """Computes one batch, and keeps nothing of it while it waits for the next; false if there will be no more."""
+        if not (requests := self._next()):
+            return False
+        start = time.perf_counter()
+        questions = [question for request in requests for question in request.questions]
+        try:
+            answers = self._compute(questions)
+        except Exception:
+            for request in requests:  # one of them is at fault: the others shall not suffer
+                self._alone(request)
+        else:
+            done = 0
+            for request in requests:
+                request.future.set_result(answers[done : done + len(request.questions)])
+                done += len(request.questions)
+        seconds = time.perf_counter() - start
+        self._pace += 0.2 * (seconds / max(1, len(questions)) - self._pace)
+        self._report(len(questions), seconds)
+        return True
 
     def _alone(self, request: _Request) -> None:
         try:

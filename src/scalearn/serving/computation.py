@@ -47,7 +47,7 @@ class Computation:
         precision: see `scalearn.precision`.
 
     Raises:
-        InputError: it has no tokenizer, or one that cannot pad.
+        InputError: it has no tokenizer, or one that cannot pad; or the rows of a batch are not apart at its sites.
     """
 
     def __init__(self, backbone: Backbone, *, precision: Precision) -> None:
@@ -58,6 +58,21 @@ class Computation:
         self._tokenizer = backbone.tokenizer
         self._collate = collator(backbone.tokenizer)
         self._tokenising = Lock()  # how a tokenizer cuts is a state of its own
+        self._check_rows_are_apart()
+
+    @torch.no_grad()
+    def _check_rows_are_apart(self) -> None:
+        """Asks once, with two rows of three tokens: some backbones have tokens first inside, or all in a row."""
+        model = self.backbone.model
+        tokens = torch.zeros(2, 3, dtype=torch.long, device=model.device)
+        with mixture.rows(Mixture(plain=len(tokens))):
+            try:
+                model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+            except mixture.RowsApartError as error:
+                raise InputError(
+                    f"{self.backbone.name} ({model.config.model_type}) cannot serve many targets in one batch, as "
+                    f"{error}: load its models one by one, with TransferModel (scalearn predict)"
+                ) from None
 
     @torch.inference_mode()
     def logits(self, questions: Sequence[Question], *, batch_size: int) -> list[Tensor]:

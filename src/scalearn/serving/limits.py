@@ -64,6 +64,8 @@ class Guard:
 
     def __init__(self, app: ASGI, *, limits: Limits, report: Callable[..., object]) -> None:
         self._app, self._limits, self._report = app, limits, report
+        self.given_up = 0
+        """Requests that were not answered as the service had to end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection of ASGI."""
@@ -87,6 +89,9 @@ class Guard:
             else:
                 if body is not None:
                     await self._app(scope, _replaying(body, receive), answer)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
         finally:
             if status:
                 method = scope["method"] if scope["method"] in _METHODS else "OTHER"

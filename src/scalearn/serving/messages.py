@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from scalearn.prediction import Prediction
 from scalearn.serving.computation import Question
 from scalearn.tasks import Task
 
+_FIELDS = 8
+"""More than any of what is given here has."""
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Row = Annotated[
-    str | Annotated[list[str], Field(min_length=1, max_length=64)],
+    str | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=64)],
     Field(description="A text; a pair of texts; or a text and its choices, as the task has them."),
 ]
 
 
 class _Given(BaseModel):
-    """Of a client: nothing is converted, nothing unknown is passed over."""
+    """Of a client: nothing is converted, nothing unknown is passed over.
+
+    A body of a megabyte can be wrong in half a million places, and to list them takes seconds in which nobody else is
+    answered: checks end at the first.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > _FIELDS:
+            known = ", ".join(cls.model_fields)
+            raise PydanticCustomError("fields", "{count} fields: give {known}", {"count": len(given), "known": known})
+        return given
 
 
 class Rows(_Given):
     """Rows of one task."""
 
     task: Name
-    rows: list[Row] = Field(min_length=1)
+    rows: list[Row] = Field(fail_fast=True, min_length=1)
 
 
 class Input(_Given):
@@ -40,7 +56,7 @@ class Input(_Given):
 class Inputs(_Given):
     """Rows of any tasks."""
 
-    inputs: list[Input] = Field(min_length=1)
+    inputs: list[Input] = Field(fail_fast=True, min_length=1)
 
 
 class Added(_Given):

@@ -56,6 +56,10 @@ class Mixture:
         return self.plain + several + (0 if self.uniform is None else len(next(iter(self.uniform.values()))))
 
 
+class RowsApartError(RuntimeError):
+    """Inside the backbone a batch is not row after row: which row is whose cannot be told."""
+
+
 _rows: ContextVar[Mixture] = ContextVar("whose the rows of this thread's batch are")
 
 
@@ -91,10 +95,7 @@ class _Mixed(nn.Module):
         except LookupError:
             raise InputError("this backbone serves many targets: ask its MultiTaskPredictor, not itself") from None
         if len(z) != mixture.count:
-            raise InputError(
-                f"{len(z)} rows arrive at the sources where the batch has {mixture.count}: targets can be mixed over "
-                "backbones that keep the rows of a batch apart, with another attention perhaps"
-            )
+            raise RowsApartError(f"{len(z)} rows arrive at its site {self.site!r} where the batch has {mixture.count}")
         done = mixture.plain
         parts = [self._nothing(z[:done])] if done else []
         for count, adapters in mixture.own:

@@ -68,7 +68,8 @@ class MultiTaskPredictor:
         precision: see `scalearn.precision`.
 
     Raises:
-        InputError: a source was trained on another backbone, or two have one name.
+        InputError: a source was trained on another backbone, or two have one name; or the backbone does not keep the
+            rows of a batch apart where the sources act.
 
     Example:
         >>> many = MultiTaskPredictor("minilm", sources=Shelf("builtin"))
@@ -104,7 +105,10 @@ class MultiTaskPredictor:
             mixed[LAYER] = [MixedLayer(None, site=LAYER, layer=layer) for layer in range(backbone.layers)]
         sites.attach(model, mixed)
         model.eval()
-        model.set_attn_implementation(attention_for(training=False, precision=precision, device=model.device))
+        attention = attention_for(
+            training=False, precision=precision, device=model.device, fused=bool(model._supports_sdpa)
+        )
+        model.set_attn_implementation(attention)
         self._computation = Computation(backbone, precision=precision)
         self._heads = HeadStorage(budget=head_memory, stored=head_dtype or dtype, computed=dtype)
         self._room = Room(
@@ -284,8 +288,18 @@ class MultiTaskPredictor:
         return questions
 
     def answer(self, questions: Sequence[Question], *, batch_size: int = 64) -> list[Prediction]:
-        """Answers what `resolve` gave, in order."""
+        """Answers what `resolve` gave, in order.
+
+        Raises:
+            InputError: a target gives numbers that are not finite. All such targets are named.
+        """
         scores = self._computation.logits(questions, batch_size=batch_size)
+        broken = [q.name for q, own in zip(questions, scores, strict=True) if not bool(own.isfinite().all())]
+        if broken:
+            raise InputError(
+                f"{', '.join(map(repr, dict.fromkeys(broken)))} gives numbers that are not finite: train it anew, or "
+                "compute in float32 (precision)"
+            )
         return [
             predictions(one.float().cpu().unsqueeze(0), question.target.task)[0]
             for one, question in zip(scores, questions, strict=True)

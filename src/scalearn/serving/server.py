@@ -38,18 +38,22 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run(service: Service, *, listener: socket.socket, stop_seconds: int = 60) -> None:
-    """Serves until SIGINT or SIGTERM; a second Ctrl-C ends it at once.
+def run(service: Service, *, listener: socket.socket, stop_seconds: int = 60) -> int:
+    """Serves until SIGINT or SIGTERM; a second signal, if it is Ctrl-C, ends it after the batch under way.
 
     Args:
         service: that answers.
         listener: from `listen`.
         stop_seconds: after which requests under way are given up when it stops.
+
+    Returns:
+        How many requests were given up.
     """
     try:
         server(service, stop_seconds=stop_seconds).run(sockets=[listener])
     finally:
         service.close()
+    return service.asgi.given_up
 
 
 def server(service: Service, *, stop_seconds: int = 60) -> uvicorn.Server:
@@ -81,7 +85,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begins to stop. The signal is not raised again in the end, as uvicorn would: stopping is no failure."""
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
         self.should_exit = True
         self._service.draining = True
 

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scalearn.errors import InputError
+
 HEAD = ("dense.weight", "dense.bias", "out.weight", "out.bias")
 """Names of a head's tensors."""
 
@@ -71,7 +73,8 @@ class HeadStorage:
 
     def __init__(self, *, budget: float, stored: torch.dtype, computed: torch.dtype) -> None:
         self.budget, self.stored, self.computed = budget, stored, computed
-        self._file = tempfile.TemporaryFile(prefix="scalearn-heads-")  # noqa: SIM115  # open as long as this lives
+        # Unbuffered: what could not be written must not be tried again, and fail again, with each head that is read.
+        self._file = tempfile.TemporaryFile(prefix="scalearn-heads-", buffering=0)  # noqa: SIM115  # open while it lives
         self._lock = RLock()  # re-entrant: a head may vanish, and say so, at any allocation
         self._memory = 0
         self._end = 0
@@ -83,7 +86,11 @@ class HeadStorage:
         return Usage(memory=self._memory, file=self._end)
 
     def put(self, tensors: Mapping[str, Tensor]) -> HeldHead:
-        """Keeps a copy of the tensors named in `HEAD`."""
+        """Keeps a copy of the tensors named in `HEAD`.
+
+        Raises:
+            InputError: the file cannot take it.
+        """
         shapes = tuple(tensors[name].shape for name in HEAD)
         flat = torch.cat([tensors[name].detach().cpu().flatten() for name in HEAD]).to(self.stored)
         size = flat.numel() * flat.element_size()
@@ -95,10 +102,10 @@ class HeadStorage:
             weakref.finalize(head, self._forget, size).atexit = False
             return head
         with self._lock:
-            offset = self._free[size].pop() if self._free[size] else self._end
-            self._file.seek(offset)
-            self._file.write(flat.view(torch.uint8).numpy().data)
-            self._file.flush()
+            offset = self._free[size][-1] if self._free[size] else self._end
+            self._write(offset, flat.view(torch.uint8).numpy().data)
+            if offset < self._end:
+                self._free[size].remove(offset)
             self._end = max(self._end, offset + size)
         head = HeldHead(self, offset=offset, values=None, shapes=shapes)
         weakref.finalize(head, self._reuse, size, offset).atexit = False
@@ -107,12 +114,26 @@ class HeadStorage:
     def read(self, offset: int, count: int) -> Tensor:
         """So many numbers of the file, (count,)."""
         values = torch.empty(count, dtype=self.stored)
+        left = values.view(torch.uint8).numpy().data
         with self._lock:
             self._file.seek(offset)
-            got = self._file.readinto(values.view(torch.uint8).numpy().data)
-        if got != values.numel() * values.element_size():
-            raise OSError("the file of heads ended early: its disk may be full or gone")
+            while left:  # one call reads 2 GiB at most
+                if not (got := self._file.readinto(left)):
+                    raise OSError("the file of heads ended early: its disk may be gone")
+                left = left[got:]
         return values
+
+    def _write(self, offset: int, data: memoryview) -> None:
+        left = data
+        try:
+            self._file.seek(offset)
+            while left:  # a disk that is nearly full takes a part
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise InputError(
+                f"a head of {data.nbytes:,} bytes cannot be kept in {tempfile.gettempdir()} ({error.strerror}): make "
+                "room, set TMPDIR to another disk, or keep more in memory (head_memory, --head-memory)"
+            ) from error
 
     def _forget(self, size: int) -> None:
         with self._lock:
