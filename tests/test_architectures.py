@@ -181,3 +181,32 @@ def test_maps_without_a_role_are_trained_and_combined_by_path(
         close(again(**batch).logits, logits, exact=False)
         assert not torch.allclose(source.eval()(**batch).logits, logits)
         close(model.fold()(**batch).logits, logits, exact=False)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_the_side_on_which_a_tokenizer_pads_changes_no_answer(family: str, tiny_backbone: str, task: Task) -> None:
+    """On the left, absolute positions would be those of the text and its padding."""
+    backbone = loaded(family, tiny_backbone)
+    assert backbone.tokenizer is not None
+    backbone.tokenizer.padding_side = "left"
+    model = TransferModel.from_backbone(
+        wrap_backbone(backbone.model, backbone.tokenizer, name=family), task=task, method="head"
+    ).eval()
+    rows = model.encode({"text_a": ["good film and very long", "bad", "a b c"]})
+    together = model.logits(rows)
+    with torch.no_grad():
+        alone = [model(**{name: torch.tensor([ids]) for name, ids in own.items()}).logits for own in rows]
+    close(together, torch.cat(alone), exact=False)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "roformer", "bart", "gpt2", "opt"])
+def test_texts_end_where_the_table_of_positions_does(family: str, tiny_backbone: str, task: Task) -> None:
+    """Also where the tokenizer knows of no end; of 40 positions RoBERTa's first two are for no token."""
+    backbone = loaded(family, tiny_backbone)
+    assert backbone.tokenizer is not None
+    backbone.tokenizer.model_max_length = 10**30
+    again = wrap_backbone(backbone.model, backbone.tokenizer, name=family)
+    model = TransferModel.from_backbone(again, task=task, method="head")
+    (row,) = model.encode({"text_a": ["good film " * 60]})
+    assert len(row["input_ids"]) == (38 if family == "roberta" else 40)
+    assert model.logits([row]).isfinite().all()

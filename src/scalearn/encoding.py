@@ -33,6 +33,9 @@ Of an image ``pixel_values``, ``length`` (patches) and maybe ``labels``; where t
 MULTIPLE = 8
 """Texts are padded to a multiple of so many tokens, for the sake of the matrix kernels."""
 
+_ALONE = {"attention_mask": 1, "token_type_ids": 0}
+"""Of the one token of a text that has none: it is read as a token of padding that is not masked."""
+
 SEPARATOR = "\n"
 """Stands between the texts of a pair where the tokenizer puts no token of its own there, as GPT-2's does not."""
 
@@ -70,15 +73,21 @@ def encode(
             processor, list(columns["text_a"]), list(columns["text_b"]), limit=limit, truncation=truncation
         )
     else:
-        rows = _rows(processor(list(columns["text_a"]), truncation=True, max_length=limit))
+        rows = _rows(processor, list(columns["text_a"]), truncation=True, max_length=limit)
     if labels is not None:
         for row, label in zip(rows, labels, strict=True):
             row["labels"] = label
     return rows
 
 
-def _rows(columns: Mapping[str, Sequence[Any]]) -> list[Features]:
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+def _rows(tokenizer: PreTrainedTokenizerBase, *texts: list[str], **how: Any) -> list[Features]:
+    columns: Mapping[str, Sequence[Any]] = tokenizer(*texts, **how)
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if tokenizer.pad_token_id is not None:
+        for row in rows:
+            if not row["input_ids"]:  # an empty text, of a tokenizer that puts nothing around it, as GPT-2's
+                row |= {name: [tokenizer.pad_token_id if name == "input_ids" else _ALONE[name]] for name in row}
+    return rows
 
 
 def _encode_pairs(
@@ -87,7 +96,7 @@ def _encode_pairs(
     if tokenizer.num_special_tokens_to_add(pair=True) == tokenizer.num_special_tokens_to_add(pair=False):
         second = [SEPARATOR + text for text in second]
     if truncation == "longest_first":
-        return _rows(tokenizer(first, second, truncation=truncation, max_length=limit))
+        return _rows(tokenizer, first, second, truncation=truncation, max_length=limit)
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
     alone = tokenizer(second, add_special_tokens=False, truncation=True, max_length=max(room, 1))["input_ids"]
     rows: list[Features] = [{}] * len(first)
@@ -96,7 +105,7 @@ def _encode_pairs(
         chosen = [i for i, ids in enumerate(alone) if (len(ids) >= room) == full]
         if chosen:
             pairs = [first[i] for i in chosen], [second[i] for i in chosen]
-            for i, row in zip(chosen, _rows(tokenizer(*pairs, truncation=how, max_length=limit)), strict=True):
+            for i, row in zip(chosen, _rows(tokenizer, *pairs, truncation=how, max_length=limit), strict=True):
                 rows[i] = row
     return rows
 
