@@ -469,11 +469,14 @@ def test_a_declaration_wins_over_the_table() -> None:
         ("layers.*", r"sites 'layers.\*' of _Own: no module there; for instance sites='blocks.\*'"),
         ("blocks.*.norm|up", "normalisations and other modules there"),
         ("others.*", "normalisations of another width than the hidden states' (32)"),
+        ("blocks", "no layer there"),
+        ("blocks.*.wide", "linear maps of another width than the hidden states' (32)"),
     ],
 )
 def test_what_cannot_be_a_site_is_refused(where: str, expected: str) -> None:
     model = own()
     model.others[0] = nn.LayerNorm(5)
+    model.blocks[0].wide = nn.Linear(WIDTH, 5)
     with pytest.raises(InputError, match=expected.replace("(32)", r"\(32\)")) as error:
         sites.declare(model, where)
     assert "blocks.0..11" in error.value.detail

@@ -108,16 +108,17 @@ def declare(backbone: PreTrainedModel, where: str | Family) -> None:
     found = _matches(base, path)
     norms = {type(module).__name__.endswith("Norm") for module in found}
     width = int(base.config.hidden_size)
-    if len(norms) != 1:
-        what = "no module" if not found else "normalisations and other modules"
+    lists = any(isinstance(module, nn.ModuleList | nn.ModuleDict | PreTrainedModel) for module in found)
+    if len(norms) != 1 or lists:
+        what = "normalisations and other modules" if len(norms) == 2 else "no layer" if lists else "no module"
         raise InputError(
             f"sites {path!r} of {type(base).__name__}: {what} there; {_suggestion(base)}", detail=outline(base)
         )
     kind: Kind = "post-norm" if norms == {True} else "pre-norm"
-    if kind == "post-norm" and any(module.get_parameter("weight").shape != (width,) for module in found):
+    if any(_width(module) not in (width, None) for module in found):
         raise InputError(
-            f"sites {path!r} of {type(base).__name__}: normalisations of another width than the hidden states' "
-            f"({width}); {_suggestion(base)}",
+            f"sites {path!r} of {type(base).__name__}: {'normalisations' if kind == 'post-norm' else 'linear maps'} of "
+            f"another width than the hidden states' ({width}); {_suggestion(base)}",
             detail=outline(base),
         )
     setattr(base, _DECLARED, Family(path, kind) if isinstance(where, str) else where)
@@ -278,6 +279,14 @@ def _suggestion(base: PreTrainedModel) -> str:
         return "with sites=PATH (--sites PATH), * in it for the number"
     path, blocks = likely
     return f"for instance sites={path!r} (--sites '{path}'): {len(blocks)} of class {type(blocks[0]).__name__}"
+
+
+def _width(module: nn.Module) -> int | None:
+    """Of what a normalisation or a linear map gives; None of other modules, which do not say."""
+    if isinstance(module, nn.Linear | Conv1D):
+        return _size(module)[1]
+    weight = getattr(module, "weight", None)
+    return weight.numel() if isinstance(weight, Tensor) and type(module).__name__.endswith("Norm") else None
 
 
 def _size(linear: nn.Module) -> tuple[int, int]:
