@@ -68,6 +68,10 @@ def test_a_pair_is_asked_and_answered(page: Any, address: str) -> None:
     assert page.locator(".chance").count() == 3
     shown = page.locator(".chance span:last-child").all_inner_texts()
     assert sum(float(share.removesuffix(" %")) for share in shown) == pytest.approx(100, abs=0.2)
+    page.set_viewport_size({"width": 320, "height": 600})
+    widths = page.evaluate("[...document.querySelectorAll('meter')].map(bar => bar.getBoundingClientRect().width)")
+    assert min(widths) >= 32, "on a telephone the bars are seen too"
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
     page.locator("summary").click()
     assert """"rows":[["the good film","it'\\''s bad"]]""" in page.locator("#curl").inner_text()
 
