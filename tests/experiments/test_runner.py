@@ -101,7 +101,13 @@ def essence(runs: Path) -> Any:
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
+QUICK = ("scalearn", "adapter", "adaptersoup", "lorahub")
+"""One that learns omega, one of a single task, two that look at the data first; the rest takes minutes together."""
+
+
+@pytest.mark.parametrize(
+    "method", [method if method in QUICK else pytest.param(method, marks=pytest.mark.slow) for method in METHODS]
+)
 def test_a_run_stopped_twice_ends_as_an_unbroken_one(
     spec: Spec, attempt: Callable[..., Report], runs: Path, tmp_path: Path, method: str
 ) -> None:
