@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -205,6 +205,10 @@ class Method(Frozen):
     def penalty(self, deltas: Sequence[nn.Module]) -> Tensor | float:
         """What is added to the training loss."""
         return 0.0
+
+    def after_step(self, deltas: Sequence[nn.Module]) -> Callable[[float], None] | None:
+        """What is done after each step of the optimizer, given its learning rate; None is nothing."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

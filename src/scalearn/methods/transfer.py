@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 from torch import Tensor, nn
 
 from scalearn import deltas as d
-from scalearn.deltas import Constraint, FixedOmega, Omega
+from scalearn.deltas import Constraint, FixedOmega, Omega, TopSources, shrink
 from scalearn.errors import InputError
 from scalearn.methods.base import Entry, Evidence, Method, Setting, default, published
 from scalearn.methods.combine import averaged, only_layers, scaled
@@ -23,12 +23,30 @@ class Transfer(Method):
     """A method that combines sources."""
 
     stage: ClassVar = "transfer"
+    scales_sources: ClassVar[bool] = False
+    """Whether each source has coefficients of its own, so that one can be taken away."""
+
+    def narrowed(self, kept: Sequence[int]) -> Transfer:
+        """The method of a model that is left with these sources, its coefficients as they act (`scalearn.pruning`).
+
+        Raises:
+            InputError: there is nothing to prune.
+        """
+        raise InputError(
+            f"method {self.name!r} has nothing to prune: scalearn (all variants), probing and lorahub have a "
+            "coefficient for each source"
+        )
+
+
+_UNUSED = (("l1", 0.0), ("keep", None))
+"""Options of ScaLearn that its first version did not have, and what leaves them out."""
 
 
 class ScaLearn(Transfer):
     """Learned scaling of frozen sources (`scalearn.deltas.ScaledSources`)."""
 
     reference: ClassVar[str] = "Frohmann et al., Findings of ACL 2024"
+    scales_sources: ClassVar[bool] = True
 
     uniform: bool = False
     """One coefficient per source instead of one per source and dimension."""
@@ -42,6 +60,23 @@ class ScaLearn(Transfer):
     """``mean`` or ``softmax`` over sources, as in the paper's ablation."""
     regularisation: float = Field(0.0, ge=0)
     """Lambda, the factor of the omega regulariser in the loss."""
+    l1: float = Field(0.0, ge=0)
+    """After each step each coefficient shrinks towards 0 by l1 times the learning rate (`scalearn.deltas.sparsity`)."""
+    keep: int | None = Field(None, gt=0)
+    """Only so many sources act, in training too: those of largest mean |omega|; None is all."""
+
+    @field_validator("l1", "keep")
+    @classmethod
+    def _without_constraint(cls, given: float | None, known: ValidationInfo) -> float | None:
+        if given and (constraint := known.data.get("constraint", "none")) != "none":
+            raise ValueError(f"is for an omega without constraint, not under {constraint!r}: leave out one of them")
+        return given
+
+    @model_serializer(mode="wrap")
+    def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out sparsity that is not asked for: runs from before there was any keep their names, and are found."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if (name, value) not in _UNUSED}
 
     @property
     def name(self) -> str:
@@ -59,7 +94,10 @@ class ScaLearn(Transfer):
         """The fused sources, scaled by an omega per layer or one for all."""
 
         count = len(setting.sources)
-        return scaled(setting.sources, lambda outputs: self.omega(count, outputs), shared=self.shared)
+        placement = scaled(setting.sources, lambda outputs: self.omega(count, outputs), shared=self.shared)
+        if self.keep is not None:
+            TopSources(_learned(placed for layers in placement.values() for placed in layers), keep=self.keep)
+        return placement
 
     def omega(self, sources: int, outputs: int) -> Omega:
         """Fresh coefficients for so many sources of a site of so many outputs."""
@@ -75,14 +113,35 @@ class ScaLearn(Transfer):
         """Lambda times the omega regulariser, summed over layers."""
         if not self.regularisation:
             return 0.0
-        omegas = [delta.omega for delta in deltas if isinstance(delta, d.Scaled)]
-        return self.regularisation * sum(omega.penalty() for omega in omegas if isinstance(omega, Omega))
+        return self.regularisation * sum(omega.penalty() for omega in _learned(deltas))
+
+    def after_step(self, deltas: Sequence[nn.Module]) -> Callable[[float], None] | None:
+        """The proximal step of the L1 penalty."""
+        if not self.l1:
+            return None
+        values = {id(omega): omega.values for omega in _learned(deltas)}.values()  # one that layers share, once
+
+        def step(learning_rate: float) -> None:
+            for own in values:
+                shrink(own, self.l1 * learning_rate)
+
+        return step
+
+    def narrowed(self, kept: Sequence[int]) -> ScaLearn:
+        """The same, of coefficients that act as they are."""
+        return self.model_copy(update={"constraint": "none", "keep": None, "dropout": self.omega_dropout})
+
+
+def _learned(deltas: Iterable[nn.Module]) -> list[Omega]:
+    """The omega of each delta, those that layers share once for each layer."""
+    return [delta.omega for delta in deltas if isinstance(delta, d.Scaled) and isinstance(delta.omega, Omega)]
 
 
 class Probing(Transfer):
     """Sources scaled by constants; only a head is trained."""
 
     reference: ClassVar[str] = "Frohmann et al., Findings of ACL 2024, section 3"
+    scales_sources: ClassVar[bool] = True
 
     omega: tuple[float, ...]
     """One constant per source, in the order of the shelf."""
@@ -100,11 +159,16 @@ class Probing(Transfer):
             )
         return scaled(setting.sources, lambda _: FixedOmega(self.omega))
 
+    def narrowed(self, kept: Sequence[int]) -> Probing:
+        """The constants of these sources."""
+        return self.model_copy(update={"omega": tuple(self.omega[t] for t in kept)})
+
 
 class UniformAverage(Transfer):
     """The mean of all sources' outputs: a baseline that any claim must beat."""
 
     reference: ClassVar[str] = "baseline"
+    scales_sources: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -156,6 +220,7 @@ class LoraHub(Transfer):
     """
 
     reference: ClassVar[str] = "after Huang et al., COLM 2024"
+    scales_sources: ClassVar[bool] = True
 
     omega: tuple[float, ...] = ()
     """The coefficients; empty until they are searched."""
@@ -202,6 +267,10 @@ class LoraHub(Transfer):
                 "training rows, so that it can search them, or omega=..."
             )
         return scaled(setting.sources, lambda _: FixedOmega(self.omega))
+
+    def narrowed(self, kept: Sequence[int]) -> LoraHub:
+        """The coefficients of these sources."""
+        return self.model_copy(update={"omega": tuple(self.omega[t] for t in kept)})
 
 
 class AdapterSoup(Transfer):
