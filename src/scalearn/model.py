@@ -18,19 +18,21 @@ from scalearn.adapted import AdaptedModel, check_inputs, seeded
 from scalearn.atomic import new_folder
 from scalearn.backbones import MINILM, Backbone, chosen_backbone
 from scalearn.combinable import COMBINABLE, tensors_of
-from scalearn.deltas import Bottleneck, Lora, Omega, Rescaling, Scaled, ScaledLoras
+from scalearn.deltas import Lora, Omega, Scaled, ScaledLoras
 from scalearn.encoding import Features
 from scalearn.errors import InputError
 from scalearn.families import Family
+from scalearn.folding import folded_deltas, folded_method
 from scalearn.heads import Head, Pooling
-from scalearn.methods import IA3, Adapter, LoRA, Method, Setting, method_from_name
+from scalearn.methods import LoRA, Method, Setting, method_from_name
 from scalearn.precision import Precision
 from scalearn.prediction import Prediction, columns_of, predictions
+from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
 from scalearn.pushing import Pushed, Pushing
 from scalearn.quantised import is_quantised
+from scalearn.ranking.evidence import TaskEvidence
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
-from scalearn.selection import TaskEvidence
-from scalearn.sites import Placement, Shape
+from scalearn.sites import Shape
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
@@ -224,7 +226,7 @@ class TransferModel(AdaptedModel):
             folded = folded_deltas(self.placement)
             sites.detach(self.backbone)
             sites.attach(self.backbone, folded)
-            self.method = _folded_method(folded)
+            self.method = folded_method(folded)
             self.sources = ()
             self.facts = {**self.facts, "folded_from": before}
         if isinstance(self.method, LoRA):
@@ -232,6 +234,49 @@ class TransferModel(AdaptedModel):
             for site, layers in folded.items():
                 for linear, delta in zip(sites.find_sites(self.backbone, site), layers, strict=True):
                     cast(Lora, delta).merge(linear)
+        return cast(TransferModel, self.train(self.training))
+
+    def strengths(self) -> list[Strength]:
+        """How strongly each source acts, in the order of `sources` (`scalearn.pruning`).
+
+        Raises:
+            InputError: the method has no coefficient for each source.
+        """
+        return strengths(scaling(self.placement, self.method, self.sources), self.sources)
+
+    def prune(self, *, threshold: float | None = None, keep: int | None = None) -> TransferModel:
+        """Drops the sources that hardly act from memory and computation, in place; returns itself.
+
+        The pruned model needs the sources that stay, in `sources`; it is saved, folded, served and trained on as any
+        other over these. Omega stays as it acts: what a constraint or `keep` made of it is now its values. Scores that
+        were measured before, and are not its own any more, move to the fact ``pruned_from``.
+
+        Args:
+            threshold: drop sources whose coefficients are all at most this share of the largest one; 0, also where
+                neither is given, drops those that are 0 throughout.
+            keep: keep so many sources, those of the largest mean |omega|.
+
+        Raises:
+            InputError: there is nothing to prune, both are given, or one is out of range.
+        """
+        found = self.strengths()
+        kept = staying(found, threshold=threshold, keep=keep)
+        method, left = narrowed(
+            self.placement, method=self.method, sources=self.sources, kept=kept, shape=Shape.of(self.backbone)
+        )
+        if len(kept) < len(found):
+            before = {
+                "method": self.method.name,
+                "options": self.method.model_dump(),
+                "sources": [source.name for source in self.sources],
+            }
+            if any(one.largest for t, one in enumerate(found) if t not in kept):  # else it answers as before
+                before["metrics"] = self.facts.get("metrics", {})
+                self.facts = {name: fact for name, fact in self.facts.items() if name != "metrics"}
+            sites.detach(self.backbone)
+            sites.attach(self.backbone, left)
+            self.method, self.sources = method, tuple(self.sources[t] for t in kept)
+            self.facts = {**self.facts, "pruned_from": before}
         return cast(TransferModel, self.train(self.training))
 
     @property
@@ -373,24 +418,3 @@ class TransferModel(AdaptedModel):
         if isinstance(saved.method, LoRA) and saved.method.folded:
             model.fold()
         return model.eval()
-
-
-def folded_deltas(placement: Placement) -> Placement:
-    """One ordinary delta for each fusion of sources; LoRA updates all of one rank, as `LoRA` builds them."""
-    folded: Placement = {site: [cast(Scaled, delta).fold() for delta in layers] for site, layers in placement.items()}
-    ranks = [d.down.out_features for layers in folded.values() for d in layers if isinstance(d, Lora)]
-    if len(set(ranks)) > 1:
-        return {site: [cast(Lora, d).widened(max(ranks)) for d in layers] for site, layers in folded.items()}
-    return folded
-
-
-def _folded_method(folded: Placement) -> Method:
-    """The single-task method that builds deltas like these."""
-    first = next(iter(folded.values()))[0]
-    if isinstance(first, Rescaling):
-        return IA3(modules=tuple(folded))
-    if isinstance(first, Lora):
-        rank = first.down.weight.shape[0]
-        return LoRA(rank=rank, alpha=float(rank), modules=tuple(folded))
-    bottleneck = cast(Bottleneck, first)
-    return Adapter(bottleneck=bottleneck.down.out_features, activation=bottleneck.activation)
