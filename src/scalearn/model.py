@@ -30,7 +30,7 @@ from scalearn.prediction import Prediction, columns_of, predictions
 from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
 from scalearn.pushing import Pushed, Pushing
 from scalearn.quantised import is_quantised
-from scalearn.ranking.evidence import TaskEvidence
+from scalearn.ranking import TaskEvidence, rank_sources
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
 from scalearn.sites import Shape
 from scalearn.sources import Shelf, Source
@@ -65,6 +65,7 @@ class TransferModel(AdaptedModel):
         task: Task,
         method: Method | str = "scalearn",
         sources: Shelf | None = None,
+        top_sources: int | None = None,
         pooling: Pooling | None = None,
         sites: str | Family | None = None,
         seed: int = 0,
@@ -76,6 +77,7 @@ class TransferModel(AdaptedModel):
             task: what is to be learned.
             method: one of `scalearn.methods`, or its name.
             sources: for transfer methods, the shelf to combine.
+            top_sources: only so many of them, those that suit the task best: see `scalearn.ranking`.
             pooling: which tokens the head reads; by default what suits the backbone.
             sites: where the backbone's layers are, if scalearn does not know its type (`scalearn.sites.declare`).
             seed: of the initialisation.
@@ -92,10 +94,14 @@ class TransferModel(AdaptedModel):
             )
         if method.stage == "single" and sources is not None:
             raise InputError(f"method {method.name!r} uses no sources: leave them out, or choose a transfer method")
+        if top_sources is not None and sources is None:
+            raise InputError(f"top_sources={top_sources} is of a shelf: give one (sources=Shelf(...)), or leave it out")
         backbone = chosen_backbone(backbone, pooling=pooling, sites=sites)
         check_inputs(backbone.model, task, name=backbone.name)
         if sources is not None:
             sources.check_fits(backbone)
+            if top_sources is not None:
+                sources = sources.only(rank_sources(sources, task=task, backbone=backbone, seed=seed).best(top_sources))
             method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
         return cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
 

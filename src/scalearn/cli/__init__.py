@@ -25,6 +25,7 @@ from scalearn.cli import (
     serve,
     show,
     similarity,
+    sources,
     tasks,
     use,
 )
@@ -57,7 +58,6 @@ for command in (
     grid.run,
     grid.report,
     runs.runs,
-    show.sources,
     similarity.similarity,
     tasks.tasks,
     registry.methods,
@@ -68,6 +68,7 @@ for command in (
     app.command()(command)
 app.command("import")(exchange.import_adapters)
 app.add_typer(tasks.data, name="data")
+app.add_typer(sources.sources, name="sources")
 
 
 def main() -> None:

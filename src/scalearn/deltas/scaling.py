@@ -31,6 +31,7 @@ class Omega(nn.Module):
         sources: T.
         width: d for one coefficient per source and dimension, 1 for one per source (Uniform).
         init_scale: omega starts at Normal(init_scale / T, 0.001); the paper's choice is 2.
+        starts: omega_t starts at Normal(starts_t, 0.001) instead, T numbers; empty goes by `init_scale`.
         dropout: probability of dropping an entry of omega, the rest rescaled by 1 / (1 - p). Each call draws its own
             mask, shared by batch and tokens; with width 1 it drops whole sources.
         constraint: per dimension, ``"mean"`` divides by the sum over sources, ``"softmax"`` takes their softmax.
@@ -42,11 +43,13 @@ class Omega(nn.Module):
         sources: int,
         width: int,
         init_scale: float = 2.0,
+        starts: Sequence[float] = (),
         dropout: float = 0.0,
         constraint: Constraint = "none",
     ) -> None:
         super().__init__()
-        self.values = nn.Parameter(torch.empty(sources, width).normal_(mean=init_scale / sources, std=0.001))
+        values = torch.empty(sources, width).normal_(mean=0.0 if starts else init_scale / sources, std=0.001)
+        self.values = nn.Parameter(values + torch.tensor(starts)[:, None] if starts else values)
         self.dropout = dropout
         self.constraint = constraint
         self.top: TopSources | None = None

@@ -161,7 +161,7 @@ class Setting:
 
 
 class Evidence(Protocol):
-    """What a method may look at before it is built: see `scalearn.selection`."""
+    """What a method may look at before it is built: see `scalearn.ranking.evidence`."""
 
     @property
     def count(self) -> int:
@@ -175,6 +175,9 @@ class Evidence(Protocol):
 
     def own(self) -> list[bool]:
         """Which of the T sources were trained on the target task itself."""
+
+    def scores(self) -> list[float]:
+        """How well each of the T sources suits the target, by all criteria of a ranking together; higher is better."""
 
 
 class Method(Frozen):

@@ -16,6 +16,7 @@ from scalearn.errors import InputError
 from scalearn.methods.base import Entry, Evidence, Method, Setting, default, published
 from scalearn.methods.combine import averaged, only_layers, scaled
 from scalearn.methods.sharing import share
+from scalearn.methods.start import Init, at_best, by_rank
 from scalearn.sites import LAYER, Placement
 
 
@@ -38,7 +39,7 @@ class Transfer(Method):
         )
 
 
-_UNUSED = (("l1", 0.0), ("keep", None))
+_UNUSED = (("l1", 0.0), ("keep", None), ("init", "paper"), ("starts", ()))
 """Options of ScaLearn that its first version did not have, and what leaves them out."""
 
 
@@ -64,6 +65,23 @@ class ScaLearn(Transfer):
     """After each step each coefficient shrinks towards 0 by l1 times the learning rate (`scalearn.deltas.sparsity`)."""
     keep: int | None = Field(None, gt=0)
     """Only so many sources act, in training too: those of largest mean |omega|; None is all."""
+    init: Init = "paper"
+    """Where omega starts: see `scalearn.methods.start`."""
+    starts: tuple[float, ...] = ()
+    """Under init ``rank`` and ``best`` the start of each source's omega; empty until the sources are ranked."""
+
+    @field_validator("init")
+    @classmethod
+    def _alone_with_the_start(cls, given: Init, known: ValidationInfo) -> Init:
+        if given in ("mean", "best") and (scale := known.data.get("init_scale", 2.0)) != 2.0:
+            raise ValueError(
+                f"{given!r} says where omega starts, and so does init_scale {scale}: leave out one of them"
+            )
+        if given in ("rank", "best") and known.data.get("constraint") == "softmax":
+            raise ValueError(
+                f"{given!r} is not for softmax, under which omega is no coefficient: leave out one of them"
+            )
+        return given
 
     @field_validator("l1", "keep")
     @classmethod
@@ -74,7 +92,7 @@ class ScaLearn(Transfer):
 
     @model_serializer(mode="wrap")
     def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out sparsity that is not asked for: runs from before there was any keep their names, and are found."""
+        """Leaves out later options that are not asked for: runs from before there were any are found by their names."""
         fields: dict[str, Any] = handler(self)
         return {name: value for name, value in fields.items() if (name, value) not in _UNUSED}
 
@@ -90,6 +108,14 @@ class ScaLearn(Transfer):
             return self.dropout
         return 0.0 if (self.uniform and self.shared) or self.constraint != "none" else 0.3
 
+    def prepare(self, evidence: Evidence) -> ScaLearn:
+        """Ranks the sources where omega starts by rank."""
+        if self.init not in ("rank", "best") or self.starts:
+            return self
+        scores = evidence.scores()
+        starts = at_best(scores) if self.init == "best" else by_rank(scores, total=self.init_scale)
+        return self.model_copy(update={"starts": starts})
+
     def build(self, setting: Setting) -> Placement:
         """The fused sources, scaled by an omega per layer or one for all."""
 
@@ -100,11 +126,21 @@ class ScaLearn(Transfer):
         return placement
 
     def omega(self, sources: int, outputs: int) -> Omega:
-        """Fresh coefficients for so many sources of a site of so many outputs."""
+        """Fresh coefficients for so many sources of a site of so many outputs.
+
+        Raises:
+            InputError: they start by rank, and the sources were not ranked, or others were.
+        """
+        if self.init in ("rank", "best") and len(self.starts) != sources:
+            raise InputError(
+                f"{self.name} has {len(self.starts)} starts for {sources} sources: give a task with training rows, so "
+                f"that they can be ranked, or starts=..., or leave out init={self.init!r}"
+            )
         return Omega(
             sources=sources,
             width=1 if self.uniform else outputs,
-            init_scale=self.init_scale,
+            init_scale=1.0 if self.init == "mean" else self.init_scale,
+            starts=self.starts,
             dropout=self.omega_dropout,
             constraint=self.constraint,
         )
@@ -129,7 +165,9 @@ class ScaLearn(Transfer):
 
     def narrowed(self, kept: Sequence[int]) -> ScaLearn:
         """The same, of coefficients that act as they are."""
-        return self.model_copy(update={"constraint": "none", "keep": None, "dropout": self.omega_dropout})
+        starts = tuple(self.starts[t] for t in kept) if self.starts else ()
+        changes = {"constraint": "none", "keep": None, "dropout": self.omega_dropout, "starts": starts}
+        return self.model_copy(update=changes)
 
 
 def _learned(deltas: Iterable[nn.Module]) -> list[Omega]:

@@ -20,7 +20,7 @@ from scalearn.errors import InputError
 from scalearn.methods import Adapter, AdapterSoup, BestSource, LoraHub, Recipe, method_from_name
 from scalearn.methods.transfer import soup_weights
 from scalearn.model import TransferModel
-from scalearn.selection import ROWS, TaskEvidence
+from scalearn.ranking.evidence import ROWS, TaskEvidence
 from scalearn.similarity import embed_task, similarity
 from scalearn.sources import Source
 from scalearn.tasks import Task
@@ -107,7 +107,7 @@ def test_the_backbone_is_left_without_deltas_and_unchanged(evidence: TaskEvidenc
 
 
 def test_also_after_a_failure(evidence: TaskEvidence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalearn.backbones.pooled", lambda *_: 1 / 0)
+    monkeypatch.setattr("scalearn.ranking.evidence.pooled", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evidence.error(np.ones(2))
     assert not sites.attached(evidence.backbone.model)
@@ -127,7 +127,7 @@ def test_the_error_is_that_of_the_coefficients_given(evidence: TaskEvidence) -> 
 
 
 def test_the_features_are_those_of_a_probing_model(evidence: TaskEvidence, tiny_backbone: str) -> None:
-    found = evidence._features(np.array([0.5, 0.7]))
+    found = evidence.features(np.array([0.5, 0.7]))
     drawn = evidence.task.take(train_rows=ROWS, seed=0)
     model = TransferModel(
         load_backbone(tiny_backbone),
@@ -164,7 +164,7 @@ def test_so_many_rows_are_enough_and_drawn_with_the_seed(target: Task, backbone:
     data = target.splits["train"]
     large = replace(target, splits={"train": data.select(list(range(len(data))) * 3)})
     one, same, other = (TaskEvidence(backbone, task=large, sources=[informed], seed=seed) for seed in (0, 0, 1))
-    assert len(one._rows[0]) == ROWS < len(large.splits["train"])
+    assert len(one._drawn[0]) == ROWS < len(large.splits["train"])
     assert one.error(np.ones(1)) == same.error(np.ones(1)) != other.error(np.ones(1))
 
 
