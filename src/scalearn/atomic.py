@@ -24,6 +24,7 @@ OURS = (
     "scalearn-onnx.json",
     "scalearn-peft.json",
     "scalearn-adapterhub.json",
+    "explanation.json",
 )
 """A folder with one of these is a result of this library; no other is ever replaced."""
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from scalearn.cli import (
     exchange,
+    explain,
     grid,
     joint,
     learn,
@@ -51,6 +52,8 @@ for command in (
     use.evaluate,
     use.predict,
     use.fold,
+    explain.explain,
+    explain.prune,
     serve.serve,
     show.compare,
     probe.probe,
