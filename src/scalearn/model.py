@@ -30,7 +30,7 @@ from scalearn.prediction import Prediction, columns_of, predictions
 from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
 from scalearn.pushing import Pushed, Pushing
 from scalearn.quantised import is_quantised
-from scalearn.ranking import TaskEvidence, rank_sources
+from scalearn.ranking import DECIDING, TaskEvidence, rank_sources
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
 from scalearn.sites import Shape
 from scalearn.sources import Shelf, Source
@@ -101,7 +101,8 @@ class TransferModel(AdaptedModel):
         if sources is not None:
             sources.check_fits(backbone)
             if top_sources is not None:
-                sources = sources.only(rank_sources(sources, task=task, backbone=backbone, seed=seed).best(top_sources))
+                ranking = rank_sources(sources, task=task, backbone=backbone, by=DECIDING, seed=seed)
+                sources = sources.only(ranking.best(top_sources))
             method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
         return cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
 

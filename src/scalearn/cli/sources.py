@@ -78,8 +78,8 @@ def rank(
     by: Annotated[
         str | None,
         typer.Option(
-            help="Criteria, comma between: similarity, probe, logme, h-score, gradient; else all that are possible. "
-            "Several count by the mean of their ranks."
+            help="The criteria to decide by, comma between: similarity, probe, logme, h-score, gradient. Several count "
+            "by the mean of their ranks. Else all are shown, and probe, logme and h-score decide."
         ),
     ] = None,
     backbone: o.BackboneName = "minilm",
@@ -94,7 +94,7 @@ def rank(
 
     Of each criterion higher is better. similarity: of the texts. probe: what a linear model of the source's frozen
     features explains of rows held out. logme, h-score: the same question in closed form. gradient: how the loss falls
-    as the source is let in. At most 128 rows are looked at.
+    as more of the source is let in. At most 128 rows are looked at.
 
     Example: `scalearn sources rank --train-file reviews.csv --text review --label stars --out ranking.csv`
     """
@@ -122,7 +122,7 @@ def rank(
 
 
 def _show(ranking: Ranking) -> None:
-    title = f"sources for {ranking.task}, best first, by {ranking.rows} training rows in {ranking.seconds:.0f} s"
+    title = f"sources for {ranking.task}, best first by {', '.join(ranking.by)} ({ranking.rows} training rows)"
     table = Table("", "source", title=escape(title))
     table.add_column("mean rank", justify="right")
     for criterion in ranking.scores:
@@ -135,3 +135,4 @@ def _show(ranking: Ranking) -> None:
         _console.print(f"without {criterion}: {escape(reason)}")
     best = ranking.best(3)
     _console.print(f"recommended: {escape(', '.join(best))} (--top-sources {len(best)})")
+    _console.print(f"{len(ranking.sources)} sources in {ranking.seconds:.0f} s")

@@ -177,7 +177,7 @@ class Evidence(Protocol):
         """Which of the T sources were trained on the target task itself."""
 
     def scores(self) -> list[float]:
-        """How well each of the T sources suits the target, by all criteria of a ranking together; higher is better."""
+        """How well each of the T sources suits the target (`scalearn.ranking`), T numbers; higher is better."""
 
 
 class Method(Frozen):

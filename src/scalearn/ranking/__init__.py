@@ -10,8 +10,8 @@
 | `ranking` | the table of a shelf for a target |
 """
 
-from scalearn.ranking.criteria import CRITERIA, Criterion
+from scalearn.ranking.criteria import CRITERIA, DECIDING, Criterion
 from scalearn.ranking.evidence import TaskEvidence
 from scalearn.ranking.ranking import Ranking, rank_sources
 
-__all__ = ["CRITERIA", "Criterion", "Ranking", "TaskEvidence", "rank_sources"]
+__all__ = ["CRITERIA", "DECIDING", "Criterion", "Ranking", "TaskEvidence", "rank_sources"]

@@ -6,7 +6,7 @@
 | probe | what a linear model of the source's frozen features explains of rows held out (`linear`) | share, 1 is all |
 | logme | the evidence of such a model, in closed form (`logme`) | nats a row |
 | h-score | what the labels explain of the features (`h_score`) | 0 to classes - 1 |
-| gradient | how the held-out loss falls as the source is let in (`gradient`) | loss per unit of omega |
+| gradient | how the held-out loss falls as more of the source is let in (`gradient`) | loss per unit of omega |
 
 Together: minus the mean of the ranks, so that no unit counts more than another.
 """
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from scalearn.ranking.evidence import TaskEvidence
 
 Criterion = Literal["similarity", "probe", "logme", "h-score", "gradient"]
+DECIDING: tuple[Criterion, ...] = ("probe", "logme", "h-score")
+"""Those that decide together unless others are asked for: see docs/small-data.md for what was measured."""
 Scores = Mapping[Criterion, Sequence[float]]
 """By criterion, a number for each of T sources."""
 
@@ -82,13 +84,13 @@ def judged(evidence: TaskEvidence, by: Sequence[Criterion] = ()) -> tuple[Scores
 
     Args:
         evidence: of the target.
-        by: those asked for, all of which must be possible; empty is all that are.
+        by: those asked for, all of which must be possible; empty is all that are, `DECIDING` among them.
 
     Returns:
         The scores, and why a criterion has none.
 
     Raises:
-        InputError: a criterion is not known or, where it was asked for, not possible; or none is.
+        InputError: a criterion is not known or, where it was asked for, not possible.
     """
     if unknown := [name for name in by if name not in CRITERIA]:
         raise InputError(f"there is no criterion {', '.join(map(repr, unknown))}; there are {', '.join(CRITERIA)}")
@@ -99,11 +101,9 @@ def judged(evidence: TaskEvidence, by: Sequence[Criterion] = ()) -> tuple[Scores
         try:
             scores[name] = CRITERIA[name](evidence)
         except InputError as error:
-            if by:
+            if by or name in DECIDING:
                 raise
             skipped[name] = str(error)
-    if not scores:
-        raise InputError("; ".join(skipped.values()))
     return scores, skipped
 
 

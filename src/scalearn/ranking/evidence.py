@@ -23,7 +23,7 @@ from scalearn.encoding import Features, batches, encode
 from scalearn.errors import InputError
 from scalearn.methods.combine import scaled
 from scalearn.precision import Precision, attention_for, autocast
-from scalearn.ranking.criteria import judged, together
+from scalearn.ranking.criteria import DECIDING, judged, together
 from scalearn.ranking.linear import Array, Column, Fold, held_out_loss
 from scalearn.reading import pooled
 from scalearn.similarity import ROWS as EMBEDDED
@@ -112,8 +112,8 @@ class TaskEvidence:
         return held_out_loss(features, self.columns, classes=self.classes, folds=self.folds)
 
     def scores(self) -> list[float]:
-        """How well each of the T sources suits the target, by all criteria together; higher is better."""
-        return together(judged(self.for_ranking())[0])
+        """How well each of the T sources suits the target, by the deciding criteria together; higher is better."""
+        return together(judged(self.for_ranking(), DECIDING)[0])
 
     def for_ranking(self) -> TaskEvidence:
         """Evidence of the same from as many rows as a ranking looks at, as fast as the device computes."""

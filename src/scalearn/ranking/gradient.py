@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from scalearn.ranking.evidence import TaskEvidence
 
 
-def gradients(evidence: TaskEvidence, *, start: float = 0.0) -> list[float]:
+def gradients(evidence: TaskEvidence, *, start: float | None = None) -> list[float]:
     """g_t of each of T sources: the loss (nats, or squared error over the variance) per unit of omega.
 
     Args:
         evidence: of the target.
-        start: the omega of every source. 0 asks about the plain backbone, 1 / T about the average of all sources.
+        start: the omega of every source. 0 asks about the plain backbone; None is 1 / T, the average of all sources.
     """
+    start = 1 / evidence.count if start is None else start
     found = evidence.features(np.full(evidence.count, start))
     held_by = np.empty(len(found), dtype=np.int64)  # the fold that each row is held out by
     heads: list[list[Linear]] = []

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 _STEPS = 100
 _TOLERANCE = 1e-5
 _MOST = 1e10
-"""Largest alpha / beta, in units of the mean of s: where y is unlike every feature, it grows for ever."""
+"""Largest alpha / beta, and 1 over the least, in units of the mean of s: where y is like no feature, it has no end."""
 
 
 def logme(features: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
@@ -54,7 +54,7 @@ def _evidence(squares: NDArray[np.float64], powers: NDArray[np.float64], total: 
         error = max(float(((ratio / (ratio + squares)) ** 2 * powers).sum()) + outside, 1e-12 * total)
         gamma = float((squares / (ratio + squares)).sum())
         alpha, beta = gamma / max(norm, 1e-300), max(rows - gamma, 1e-12) / error
-        before, ratio = ratio, min(alpha / beta, _MOST * scale)
+        before, ratio = ratio, min(max(alpha / beta, scale / _MOST), _MOST * scale)
         if abs(ratio - before) <= _TOLERANCE * before:
             break
     alpha = ratio * beta

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from scalearn.adapted import check_inputs
 from scalearn.atomic import write_text
 from scalearn.backbones import MINILM, Backbone, chosen_backbone
 from scalearn.errors import InputError
-from scalearn.ranking.criteria import Criterion, Scores, judged, ranks, together
+from scalearn.ranking.criteria import DECIDING, Criterion, Scores, judged, ranks, together
 from scalearn.ranking.evidence import TaskEvidence
 from scalearn.sources import Shelf
 from scalearn.tasks import Task
@@ -35,14 +35,16 @@ class Ranking:
     """Names, in the order of the shelf."""
     scores: Scores
     """By criterion, T numbers, higher is better: see `scalearn.ranking.criteria`."""
-    skipped: dict[Criterion, str]
+    by: tuple[Criterion, ...]
+    """The criteria that decide about the order."""
+    skipped: Mapping[Criterion, str]
     """Criteria that were not possible, with the reason."""
     seconds: float
 
     @property
     def mean_ranks(self) -> list[float]:
-        """The mean of each source's ranks over the criteria, in the order of the shelf; 1 is best."""
-        return [-value for value in together(self.scores)]
+        """The mean of each source's ranks over the criteria that decide, in the order of the shelf; 1 is best."""
+        return [-value for value in together({name: self.scores[name] for name in self.by})]
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ class Ranking:
         path = checked_path(path)
         rows = self.table()
         if path.suffix == ".json":
-            about = {"task": self.task, "rows": self.rows, "skipped": self.skipped, "sources": rows}
+            about = {"task": self.task, "rows": self.rows, "by": self.by, "skipped": self.skipped, "sources": rows}
             write_text(path, json.dumps(about, indent=2) + "\n")
             return
         stream = io.StringIO()
@@ -119,7 +121,8 @@ def rank_sources(
         shelf: whose sources fit the backbone.
         task: with training rows; at most `scalearn.ranking.evidence.RANKING_ROWS` of them are looked at.
         backbone: ``minilm``, a folder, a Hub id, or one loaded, which is left as it was.
-        by: criteria; by default all that are possible. Several count by the mean of their ranks.
+        by: the criteria to decide by, several by the mean of their ranks; no others are computed then. By default
+            all that are possible are computed, and `scalearn.ranking.criteria.DECIDING` decide.
         seed: of the draw of rows and of the folds.
         progress: show a progress bar.
 
@@ -132,7 +135,7 @@ def rank_sources(
     shelf.check_fits(backbone)
     evidence = TaskEvidence(backbone, task=task, sources=tuple(shelf), seed=seed).for_ranking()
     rows = evidence.row_count
-    if {"probe", "logme", "h-score"} & set(by) or not by:  # what takes the time, done here for the bar's sake
+    if set(DECIDING) & set(by) or not by:  # what takes the time, done here for the bar's sake
         console = Console(stderr=True)
         hidden = not (progress and console.is_terminal)
         for source in track(evidence.sources, "ranking", console=console, transient=True, disable=hidden):
@@ -143,6 +146,7 @@ def rank_sources(
         rows=rows,
         sources=shelf.names,
         scores=scores,
-        skipped=dict(skipped),
+        by=tuple(by) or DECIDING,
+        skipped=skipped,
         seconds=time.perf_counter() - started,
     )
