@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,10 @@ def judge(task: Task, shelf: Shelf, *, backbone: Backbone, draw: int, folder: Pa
     for source in shelf:
         evidence.alone(source)
     seconds = {"features": time.perf_counter() - started}
-    judges = {**CRITERIA, "gradient at 0": lambda evidence: gradients(evidence, start=0.0)}
+    judges: dict[str, Callable[[TaskEvidence], list[float]]] = {
+        **CRITERIA,
+        "gradient at 0": lambda evidence: gradients(evidence, start=0.0),
+    }
     scores = {}
     for name, one in judges.items():
         started = time.perf_counter()
