@@ -111,7 +111,7 @@ def test_the_standard_error_is_of_paired_draws(build: Build, task: Task) -> None
     found = explain(build(Probing(omega=(1, 1e-6, 1))), "train")
     effect = found.effects[1]
     assert effect.difference == effect.stderr == 0 < found.stderr
-    assert effect.verdict == "no clear effect"
+    assert effect.verdict == "unclear"
 
 
 def test_lora_sources_have_a_row_for_each_map(build: Build, backbone: Backbone, task: Task) -> None:

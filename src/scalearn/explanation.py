@@ -34,7 +34,7 @@ from scalearn.reading import flattened
 from scalearn.tasks import Task
 from scalearn.training.evaluate import target_of
 
-Verdict = Literal["helps", "hurts", "no clear effect", "unused"]
+Verdict = Literal["helps", "hurts", "unclear", "unused"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ def explain(
 def _verdict(difference: float, stderr: float) -> Verdict:
     if difference > stderr:
         return "hurts"
-    return "helps" if -difference > stderr else "no clear effect"
+    return "helps" if -difference > stderr else "unclear"
 
 
 @contextmanager
