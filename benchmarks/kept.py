@@ -9,6 +9,7 @@ sources take up; "peak" is the most that a step holds beyond model and batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -61,8 +62,11 @@ def makers() -> dict[str, Make]:
     def whole(keep: int | None = None) -> TransferModel:
         return models.ours(ScaLearn(keep=keep), CPU, count=SOURCES)
 
-    pruned: dict[str, Make] = {f"pruned to {kept}": lambda kept=kept: whole().prune(keep=kept) for kept in KEPT}
-    return {WHOLE: whole, **pruned, f"{SOURCES}, keep=2": lambda: whole(2)}
+    def pruned(kept: int) -> TransferModel:
+        return whole().prune(keep=kept)
+
+    fewer: dict[str, Make] = {f"pruned to {kept}": partial(pruned, kept) for kept in KEPT}
+    return {WHOLE: whole, **fewer, f"{SOURCES}, keep=2": partial(whole, 2)}
 
 
 def stacked(model: TransferModel) -> int:
