@@ -21,6 +21,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     "mean rank of all": tuple(CRITERIA),
     "mean rank of probe, logme, h-score": DECIDING,
     "mean rank of probe, gradient": ("probe", "gradient"),
+    "mean rank of h-score, gradient": ("h-score", "gradient"),
+    "mean rank of probe, h-score, gradient": ("probe", "h-score", "gradient"),
     "mean rank of all but similarity": ("probe", "logme", "h-score", "gradient"),
 }
 TABLE = (
@@ -88,10 +91,8 @@ def judge(task: Task, shelf: Shelf, *, backbone: Backbone, draw: int, folder: Pa
     for source in shelf:
         evidence.alone(source)
     seconds = {"features": time.perf_counter() - started}
-    judges: dict[str, Callable[[TaskEvidence], list[float]]] = {
-        **CRITERIA,
-        "gradient at 0": lambda evidence: gradients(evidence, start=0.0),
-    }
+    judges: dict[str, Callable[[TaskEvidence], list[float]]] = {name: one for name, one in CRITERIA.items()}
+    judges["gradient at 0"] = partial(gradients, start=0.0)
     scores = {}
     for name, one in judges.items():
         started = time.perf_counter()
