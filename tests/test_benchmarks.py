@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest was not started as `python -m pytest`
 
-from benchmarks import bars, cost, glue_like, models, nearness, plots, report, results
+from benchmarks import bars, cost, glue_like, kept, models, nearness, plots, report, results
 from benchmarks.glue_like import BATCH, LEAST, MOST, ROWS, TIMED, _padded, rows
 from benchmarks.literal import LiteralFusion, LiteralScaling
 from benchmarks.measure import Case, Setting, interleaved, rows_of, timed
@@ -266,3 +266,19 @@ def test_the_batches_that_are_timed_stand_for_the_epoch(small: None, batching: g
     assert seen == pytest.approx(len(own), rel=0.15)
     widths = {batch["input_ids"].shape[1] for batch in timed}
     assert widths == {MOST} if batching == "padded" else len(widths) > 3
+
+
+# ---- sources kept
+
+
+def test_what_is_pruned_takes_up_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "SOURCES", 4)
+    made = kept.makers()
+    sizes = {name: kept.stacked(made[name]()) for name in (kept.WHOLE, "pruned to 2", "pruned to 1")}
+    assert sizes[kept.WHOLE] == 2 * sizes["pruned to 2"] == 4 * sizes["pruned to 1"] > 0
+
+
+def test_a_case_is_shown_with_its_factor() -> None:
+    found = [summary("step", "a", [0.1, 0.2, 0.3], "s"), summary("step", "a", [0.5, 0.5], "x", reference="b")]
+    assert kept._cells(found, "a") == ["200 (100 to 300)", "0.500 (0.500 to 0.500)"]
+    assert kept._cells(found[:1], "a") == ["200 (100 to 300)", "1"]

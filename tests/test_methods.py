@@ -215,6 +215,8 @@ def test_a_method_like_no_other_names_all() -> None:
         ("scalearn", "uniform", "perhaps"),
         ("adapter", "reduction_factor", 0),
         ("adapter", "bottleneck", 0),
+        ("scalearn", "l1", -0.1),
+        ("scalearn", "keep", 0),
         ("probing", "omega", "many"),
         ("full", "dropout", 0.1),
     ],
@@ -230,6 +232,20 @@ def test_a_bad_option_is_refused_by_name(name: str, option: str, value: object) 
 def test_all_bad_options_are_named_together() -> None:
     with pytest.raises(InputError, match=r"method 'scalearn': dropout: .*; colour: .*; .*options are uniform, "):
         method_from_name("scalearn", dropout=2.0, colour="red")
+
+
+@pytest.mark.parametrize("option", ["l1", "keep"])
+@pytest.mark.parametrize("constraint", ["mean", "softmax"])
+def test_sparsity_is_for_an_omega_without_constraint(option: str, constraint: str) -> None:
+    with pytest.raises(InputError, match=f"{option}: .*without constraint, not under '{constraint}'"):
+        method_from_name("scalearn", constraint=constraint, **{option: 1})
+    method_from_name("scalearn", constraint=constraint, l1=0, keep=None)
+
+
+def test_runs_from_before_sparsity_keep_their_names() -> None:
+    before = ["uniform", "shared", "dropout", "init_scale", "constraint", "regularisation"]
+    assert list(ScaLearn().model_dump()) == before
+    assert ScaLearn(l1=0.1, keep=2).model_dump().items() >= {"l1": 0.1, "keep": 2}.items()
 
 
 def test_methods_are_frozen() -> None:

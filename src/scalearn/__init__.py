@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalearn.errors import InputError
+    from scalearn.explanation import Explanation, explain
     from scalearn.interop.onnx import export_onnx
     from scalearn.interop.onnx_predictor import OnnxPredictor
     from scalearn.joint import JointModel
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     )
     from scalearn.model import TransferModel
     from scalearn.prediction import Prediction
+    from scalearn.ranking import Ranking, rank_sources
     from scalearn.serving import MultiTaskPredictor
     from scalearn.sources import Shelf, Source
     from scalearn.tasks import Task, few_shot, load_task
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "errors": ("InputError",),
+    "explanation": ("Explanation", "explain"),
     "interop.onnx": ("export_onnx",),
     "interop.onnx_predictor": ("OnnxPredictor",),
     "joint": ("JointModel",),
@@ -71,6 +74,7 @@ _ROOMS = {
     ),
     "model": ("TransferModel",),
     "prediction": ("Prediction",),
+    "ranking": ("Ranking", "rank_sources"),
     "serving": ("MultiTaskPredictor",),
     "sources": ("Shelf", "Source"),
     "tasks": ("Task", "few_shot", "load_task"),
@@ -86,6 +90,7 @@ __all__ = [
     "AdapterSoup",
     "BestSource",
     "CompacterPlusPlus",
+    "Explanation",
     "FullFineTuning",
     "FullFineTuningJoint",
     "HeadOnly",
@@ -102,6 +107,7 @@ __all__ = [
     "ProPETL",
     "ProPETLJoint",
     "Probing",
+    "Ranking",
     "Recipe",
     "ScaLearn",
     "Shelf",
@@ -111,9 +117,11 @@ __all__ = [
     "TransferModel",
     "UniformAverage",
     "evaluate",
+    "explain",
     "export_onnx",
     "few_shot",
     "load_task",
+    "rank_sources",
     "train",
     "train_joint",
 ]

@@ -19,7 +19,7 @@ _WRITER = platform.node()
 """Whose process numbers those in the names of files aside are."""
 EXPORTS = ("scalearn-onnx.json", "scalearn-peft.json", "scalearn-adapterhub.json")
 """A folder with one of these is a model as another library reads it, which can be written again from the model."""
-OURS = ("scalearn.json", "source.json", "data.json", *EXPORTS)
+OURS = ("scalearn.json", "source.json", "data.json", "explanation.json", *EXPORTS)
 """A folder with one of these is a result of this library; no other is ever replaced."""
 
 

@@ -18,19 +18,21 @@ from scalearn.adapted import AdaptedModel, check_inputs, seeded
 from scalearn.atomic import new_folder
 from scalearn.backbones import MINILM, Backbone, chosen_backbone
 from scalearn.combinable import COMBINABLE, tensors_of
-from scalearn.deltas import Bottleneck, Lora, Omega, Rescaling, Scaled, ScaledLoras
+from scalearn.deltas import Lora, Omega, Scaled, ScaledLoras
 from scalearn.encoding import Features
 from scalearn.errors import InputError
 from scalearn.families import Family
+from scalearn.folding import folded_deltas, folded_method
 from scalearn.heads import Head, Pooling
-from scalearn.methods import IA3, Adapter, LoRA, Method, Setting, method_from_name
+from scalearn.methods import LoRA, Method, Setting, method_from_name
 from scalearn.precision import Precision
 from scalearn.prediction import Prediction, columns_of, predictions
+from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
 from scalearn.pushing import Pushed, Pushing
 from scalearn.quantised import is_quantised
+from scalearn.ranking import DECIDING, TaskEvidence, rank_sources
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
-from scalearn.selection import TaskEvidence
-from scalearn.sites import Placement, Shape
+from scalearn.sites import Shape
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
 
@@ -63,6 +65,7 @@ class TransferModel(AdaptedModel):
         task: Task,
         method: Method | str = "scalearn",
         sources: Shelf | None = None,
+        top_sources: int | None = None,
         pooling: Pooling | None = None,
         sites: str | Family | None = None,
         seed: int = 0,
@@ -74,6 +77,7 @@ class TransferModel(AdaptedModel):
             task: what is to be learned.
             method: one of `scalearn.methods`, or its name.
             sources: for transfer methods, the shelf to combine.
+            top_sources: only so many of them, those that suit the task best: see `scalearn.ranking`.
             pooling: which tokens the head reads; by default what suits the backbone.
             sites: where the backbone's layers are, if scalearn does not know its type (`scalearn.sites.declare`).
             seed: of the initialisation.
@@ -90,10 +94,15 @@ class TransferModel(AdaptedModel):
             )
         if method.stage == "single" and sources is not None:
             raise InputError(f"method {method.name!r} uses no sources: leave them out, or choose a transfer method")
+        if top_sources is not None and sources is None:
+            raise InputError(f"top_sources={top_sources} is of a shelf: give one (sources=Shelf(...)), or leave it out")
         backbone = chosen_backbone(backbone, pooling=pooling, sites=sites)
         check_inputs(backbone.model, task, name=backbone.name)
         if sources is not None:
             sources.check_fits(backbone)
+            if top_sources is not None:
+                ranking = rank_sources(sources, task=task, backbone=backbone, by=DECIDING, seed=seed)
+                sources = sources.only(ranking.best(top_sources))
             method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
         return cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
 
@@ -224,7 +233,7 @@ class TransferModel(AdaptedModel):
             folded = folded_deltas(self.placement)
             sites.detach(self.backbone)
             sites.attach(self.backbone, folded)
-            self.method = _folded_method(folded)
+            self.method = folded_method(folded)
             self.sources = ()
             self.facts = {**self.facts, "folded_from": before}
         if isinstance(self.method, LoRA):
@@ -232,6 +241,49 @@ class TransferModel(AdaptedModel):
             for site, layers in folded.items():
                 for linear, delta in zip(sites.find_sites(self.backbone, site), layers, strict=True):
                     cast(Lora, delta).merge(linear)
+        return cast(TransferModel, self.train(self.training))
+
+    def strengths(self) -> list[Strength]:
+        """How strongly each source acts, in the order of `sources` (`scalearn.pruning`).
+
+        Raises:
+            InputError: the method has no coefficient for each source.
+        """
+        return strengths(scaling(self.placement, self.method, self.sources), self.sources)
+
+    def prune(self, *, threshold: float | None = None, keep: int | None = None) -> TransferModel:
+        """Drops the sources that hardly act from memory and computation, in place; returns itself.
+
+        The pruned model needs the sources that stay, in `sources`; it is saved, folded, served and trained on as any
+        other over these. Omega stays as it acts: what a constraint or `keep` made of it is now its values. Scores that
+        were measured before, and are not its own any more, move to the fact ``pruned_from``.
+
+        Args:
+            threshold: drop sources whose coefficients are all at most this share of the largest one; 0, also where
+                neither is given, drops those that are 0 throughout.
+            keep: keep so many sources, those of the largest mean |omega|.
+
+        Raises:
+            InputError: there is nothing to prune, both are given, or one is out of range.
+        """
+        found = self.strengths()
+        kept = staying(found, threshold=threshold, keep=keep)
+        method, left = narrowed(
+            self.placement, method=self.method, sources=self.sources, kept=kept, shape=Shape.of(self.backbone)
+        )
+        if len(kept) < len(found):
+            before = {
+                "method": self.method.name,
+                "options": self.method.model_dump(),
+                "sources": [source.name for source in self.sources],
+            }
+            if any(one.largest for t, one in enumerate(found) if t not in kept):  # else it answers as before
+                before["metrics"] = self.facts.get("metrics", {})
+                self.facts = {name: fact for name, fact in self.facts.items() if name != "metrics"}
+            sites.detach(self.backbone)
+            sites.attach(self.backbone, left)
+            self.method, self.sources = method, tuple(self.sources[t] for t in kept)
+            self.facts = {**self.facts, "pruned_from": before}
         return cast(TransferModel, self.train(self.training))
 
     @property
@@ -373,24 +425,3 @@ class TransferModel(AdaptedModel):
         if isinstance(saved.method, LoRA) and saved.method.folded:
             model.fold()
         return model.eval()
-
-
-def folded_deltas(placement: Placement) -> Placement:
-    """One ordinary delta for each fusion of sources; LoRA updates all of one rank, as `LoRA` builds them."""
-    folded: Placement = {site: [cast(Scaled, delta).fold() for delta in layers] for site, layers in placement.items()}
-    ranks = [d.down.out_features for layers in folded.values() for d in layers if isinstance(d, Lora)]
-    if len(set(ranks)) > 1:
-        return {site: [cast(Lora, d).widened(max(ranks)) for d in layers] for site, layers in folded.items()}
-    return folded
-
-
-def _folded_method(folded: Placement) -> Method:
-    """The single-task method that builds deltas like these."""
-    first = next(iter(folded.values()))[0]
-    if isinstance(first, Rescaling):
-        return IA3(modules=tuple(folded))
-    if isinstance(first, Lora):
-        rank = first.down.weight.shape[0]
-        return LoRA(rank=rank, alpha=float(rank), modules=tuple(folded))
-    bottleneck = cast(Bottleneck, first)
-    return Adapter(bottleneck=bottleneck.down.out_features, activation=bottleneck.activation)

@@ -170,3 +170,15 @@ def test_an_architecture_without_such_maps_is_refused() -> None:
     shape = Shape(architecture="gpt2", width=768, layers=12, linears={"intermediate": (768, 3072)})
     with pytest.raises(InputError, match="gpt2 has no linear map 'key' of its own; it has intermediate"):
         method_from_name("ia3").build(Setting(shape=shape))
+
+
+def test_terms_are_each_sources_own_and_sum_to_the_change() -> None:
+    made = [Rescaling(width=6) for _ in range(3)]
+    for source in made:
+        nn.init.uniform_(source.scale, 0.5, 1.5)
+    fused = ScaledRescalings(made, FixedOmega([0.3, 0.5, 0.9]))
+    x, y = torch.randn(4, 8), torch.randn(4, 6)
+    terms = list(fused.terms(x, y))
+    for source, omega, term in zip(made, (0.3, 0.5, 0.9), terms, strict=True):
+        torch.testing.assert_close(term, omega * (source(x, y) - y))
+    torch.testing.assert_close(y + sum(terms), fused(x, y))

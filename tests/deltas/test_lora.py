@@ -218,3 +218,13 @@ def test_maps_of_unequal_size_are_refused() -> None:
     for other in (lora(inputs=INPUTS + 1), lora(outputs=OUTPUTS + 1)):
         with pytest.raises(InputError, match=r"LoRA sources of maps of one size can be combined, but there are \["):
             ScaledLoras([lora(), other], omega_of(1, count=2))
+
+
+def test_terms_are_each_sources_own_and_sum_to_the_update(assert_near: Check) -> None:
+    made = sources()
+    fused = ScaledLoras(made, omega_of(OUTPUTS)).eval()
+    x, y = torch.randn(2, 5, INPUTS), torch.randn(2, 5, OUTPUTS)
+    terms = list(fused.terms(x, y))
+    for source, omega, term in zip(made, fused.omega.values, terms, strict=True):
+        assert_near(term, omega * update(source, x))
+    assert_near(y + sum(terms), fused(x, y))

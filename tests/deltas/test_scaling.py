@@ -330,3 +330,17 @@ def test_fold_can_be_trained_without_changing_the_original() -> None:
             assert parameter.requires_grad
             parameter.zero_()
     assert torch.equal(fused(z), before)
+
+
+# ---- what each source adds
+
+
+@pytest.mark.parametrize("width", [VECTOR, UNIFORM], ids=["vector", "uniform"])
+def test_terms_are_each_sources_own_and_sum_to_the_delta(width: int) -> None:
+    adapters = sources(3, bottlenecks=(4, 2, 3))
+    fused = ScaledSources(adapters, omega_of(3, width)).eval()
+    z = torch.randn(BATCH, LENGTH, WIDTH)
+    terms = list(fused.terms(z))
+    for adapter, omega, term in zip(adapters, fused.omega.values, terms, strict=True):
+        assert_near(term, omega * adapter(z))
+    assert_near(sum(terms), fused(z))

@@ -35,9 +35,10 @@ def faults(line: str) -> list[str]:
     words = shlex.split(re.sub(r"[\[\]|]", " ", line.partition(" #")[0]))[1:]
     command: Any = ROOT
     while words and hasattr(command, "commands"):
-        name = words.pop(0)
+        name = words[0] if words[0] in command.commands else getattr(command, "default", words[0])
         if name not in command.commands:
             return [name]
+        words = words[name == words[0] :]
         command = command.commands[name]
     known = {"--help", *every(command)}
     options = [word.partition("=")[0] for word in words if re.match(r"--\w", word)]
@@ -75,6 +76,9 @@ def test_the_readmes_table_has_every_command(pages: Mapping[str, Sequence[Any]],
         ("scalearn data exprt rte", ["exprt"]),
         ("scalearn train rte --epohcs 3 --out x", ["--epohcs"]),
         ("scalearn run R [--workers 2 | --ray auto]", []),
+        ("scalearn sources shelf/ --backbone x", []),
+        ("scalearn sources shelf/ --by probe", ["--by"]),
+        ("scalearn sources rank --by probe", []),
     ],
 )
 def test_faults_are_found(line: str, fault: list[str]) -> None:

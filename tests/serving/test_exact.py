@@ -46,6 +46,8 @@ METHODS: list[str | Method] = [
     "scalearn-uniform++",
     ScaLearn(constraint="softmax"),
     ScaLearn(constraint="mean", uniform=True),
+    ScaLearn(keep=2, l1=0.1),
+    ScaLearn(keep=1, uniform=True, shared=True),
     Probing(omega=(0.5, -1.0, 0.25)),
     LoraHub(omega=(0.1, 0.2, -0.3)),
     "uniform-average",

@@ -321,3 +321,13 @@ def test_standard_errors_of_label_sets_are_those_of_scikit_learn() -> None:
     one = LabelSets(labels=labels[:, :1], given=given[:, :1])
     for rows, scores in zip(draws, one.resampled(metrics, draws), strict=True):
         assert scores == pytest.approx(LabelSets(labels=labels[rows, :1], given=given[rows, :1]).scores(metrics))
+
+
+def test_draws_are_the_same_for_all_logits_of_the_rows() -> None:
+    labels, given = random_answers()
+    task = as_declared("mrpc", labels.tolist())
+    rows = task.splits["test"]
+    right, wrong, ours = (np.stack([1.0 - own, own], axis=1) for own in (labels, 1 - labels, given))
+    assert np.array_equal(task.drawn(rows, ours), task.drawn(rows, ours))
+    assert task.drawn(rows, right).tolist() == [1.0] * 200 and task.drawn(rows, wrong).tolist() == [0.0] * 200
+    assert np.std(task.drawn(rows, ours), ddof=1) == task.standard_errors(rows, ours)["combined_score_stderr"]

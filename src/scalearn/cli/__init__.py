@@ -14,7 +14,9 @@ from rich.console import Console
 
 from scalearn.cli import (
     exchange,
+    explain,
     grid,
+    grow,
     joint,
     learn,
     plan,
@@ -25,6 +27,7 @@ from scalearn.cli import (
     serve,
     show,
     similarity,
+    sources,
     tasks,
     use,
 )
@@ -46,10 +49,13 @@ for command in (
     show.demo,
     learn.train,
     learn.transfer,
+    grow.grow,
     joint.joint,
     use.evaluate,
     use.predict,
     use.fold,
+    explain.explain,
+    explain.prune,
     serve.serve,
     show.compare,
     probe.probe,
@@ -57,7 +63,6 @@ for command in (
     grid.run,
     grid.report,
     runs.runs,
-    show.sources,
     similarity.similarity,
     tasks.tasks,
     registry.methods,
@@ -68,6 +73,7 @@ for command in (
     app.command()(command)
 app.command("import")(exchange.import_adapters)
 app.add_typer(tasks.data, name="data")
+app.add_typer(sources.sources, name="sources")
 
 
 def main() -> None:

@@ -62,6 +62,10 @@ def transfer(
             "adapterfusion, adaptersoup, lorahub, best-source, uniform-average or probing."
         ),
     ] = "scalearn",
+    top_sources: Annotated[
+        int | None,
+        typer.Option(min=1, help="Combine only so many sources, those that `scalearn sources rank` puts first."),
+    ] = None,
     include_sources: Annotated[
         bool, typer.Option("--include-sources", help="Copy the sources in: the folder is then all that is needed.")
     ] = False,
@@ -73,10 +77,19 @@ def transfer(
     from scalearn.methods import method_from_name
 
     chosen = method_from_name(method, stage="transfer", **method_options(training.option))
-    _learn(target, chosen, sources, out, training, include_sources=include_sources)
+    _learn(target, chosen, sources, out, training, top_sources=top_sources, include_sources=include_sources)
 
 
-def _learn(target: Target, method: Method, sources: Sources | None, out: Path, training: Learning, **how: Any) -> None:
+def _learn(
+    target: Target,
+    method: Method,
+    sources: Sources | None,
+    out: Path,
+    training: Learning,
+    *,
+    top_sources: int | None = None,
+    **how: Any,
+) -> None:
     """Builds, trains, saves, and says what came of it."""
     from scalearn.atomic import refuse_existing
     from scalearn.methods import changed, recipe_for
@@ -95,10 +108,13 @@ def _learn(target: Target, method: Method, sources: Sources | None, out: Path, t
         task=task,
         method=method,
         sources=shelf,
+        top_sources=top_sources,
         pooling=training.pooling,
         sites=training.sites,
         seed=training.seed,
     )
+    if top_sources is not None:
+        print(f"the {len(model.sources)} sources that suit it best: {', '.join(one.name for one in model.sources)}")
     model.attention = training.attention
     model.to(device)
     command = shlex.join(["scalearn", *sys.argv[1:]])

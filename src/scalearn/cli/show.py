@@ -1,4 +1,4 @@
-"""`scalearn sources`, `scalearn compare` and `scalearn demo`: tables for people."""
+"""`scalearn compare` and `scalearn demo`: tables for people."""
 
 from __future__ import annotations
 
@@ -19,34 +19,6 @@ if TYPE_CHECKING:
     from scalearn.experiments import Row, Run
 
 _console = Console(highlight=False)
-
-
-def sources(
-    shelf: Annotated[str, typer.Argument(metavar="SHELF", help="A folder of sources, or builtin.")] = "builtin",
-    backbone: o.BackboneName = "minilm",
-) -> None:
-    """List what is on a shelf and whether it fits a backbone.
-
-    Example: `scalearn sources shelf/ --backbone roberta-base`
-    """
-    from scalearn.backbones import load_backbone
-
-    loaded = load_backbone(backbone)
-    table = Table("source", "task", "rows", "dev score", "method", "parameters", f"fits {backbone}")
-    for source in o.load_shelf(shelf):
-        metric = source.task.get("main_metric")
-        score = source.metrics.get("dev", {}).get(metric)
-        difference = source.backbone.difference(loaded)
-        table.add_row(
-            source.name,
-            escape(str(source.task.get("name", "?"))),
-            str(source.provenance.get("rows", {}).get("train", "?")),
-            "?" if score is None else f"{metric} {100 * score:.1f}",
-            source.method,
-            f"{sum(tensor.numel() for tensor in source.tensors.values()):,}",
-            "yes" if difference is None else f"no: it {difference}",
-        )
-    _console.print(table)
 
 
 @grouped

@@ -7,7 +7,7 @@ import gc
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +34,42 @@ JointTask = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Which labelled rows are asked for: a split of a known task, or a file."""
+
+    split: str | None
+    data: Path | None
+    file: Path | None
+    separator: str | None = None
+    image_folder: Path | None = None
+
+    def check(self) -> None:
+        """Raises `InputError` if the options contradict one another; before anything is loaded."""
+        if self.file is not None and (self.split is not None or self.data is not None):
+            raise InputError("--file stands for the rows to score: leave out --split and --data")
+        if self.file is None and self.image_folder is not None:
+            raise InputError("--image-folder is where the images of --file lie: give it too")
+
+    def of(self, own: Task, *, model: Path, usual: str) -> tuple[Task, str]:
+        """The task with these rows, and their split.
+
+        Args:
+            own: the task of a model, without rows.
+            model: its folder, for messages.
+            usual: the split of a known task where none was asked for.
+        """
+        from scalearn.tasks import load_task, task_names
+
+        if self.file is not None:
+            marks = ";" if self.separator is None else self.separator
+            return own.with_file(self.file, separator=marks, image_folder=self.image_folder), "test"
+        known = load_task(own.name, data=self.data) if own.name in task_names() else None
+        if known is None or _rows_of(known) != _rows_of(own):
+            raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
+        return replace(known, max_length=own.max_length), self.split or usual
+
+
 def evaluate(
     model: o.Model,
     task: JointTask = None,
@@ -50,25 +86,15 @@ def evaluate(
 
     Examples: `scalearn evaluate runs/rte --data glue/`, `scalearn evaluate runs/reviews --file held-out.csv`
     """
-    with _uncollected():
+    with uncollected():
         from scalearn.joint import JointModel
-        from scalearn.tasks import load_task, task_names
         from scalearn.training import evaluate as score
 
-    if file is not None and (split is not None or data is not None):
-        raise InputError("--file stands for the rows to score: leave out --split and --data")
-    if file is None and image_folder is not None:
-        raise InputError("--image-folder is where the images of --file lie: give it too")
-    loaded = _load(model, task, sources, backbone)
+    rows = Rows(split=split, data=data, file=file, separator=separator, image_folder=image_folder)
+    rows.check()
+    loaded = load_model(model, task, sources, backbone)
     own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
-    if file is not None:
-        marks = ";" if separator is None else separator
-        target, split = own.with_file(file, separator=marks, image_folder=image_folder), "test"
-    else:
-        known = load_task(own.name, data=data) if own.name in task_names() else None
-        if known is None or _rows_of(known) != _rows_of(own):
-            raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
-        target, split = replace(known, max_length=own.max_length), split or "test"
+    target, split = rows.of(own, model=model, usual="test")
     scores = score(loaded, split, task=target, precision=precision)
     shown = o.percent(scores, [*own.metrics, own.main_metric])
     print(f"{model} on {split} ({len(target.splits[split])} rows): {shown}")
@@ -151,11 +177,11 @@ def fold(
 
     Example: `scalearn fold runs/reviews --out runs/reviews-folded`
     """
-    with _uncollected():
+    with uncollected():
         from scalearn.model import TransferModel
 
     refuse_existing(out, overwrite=overwrite)
-    loaded = _load(model, None, sources, backbone)
+    loaded = load_model(model, None, sources, backbone)
     assert isinstance(loaded, TransferModel)  # without a task, nothing else is loaded
     folded = loaded.fold()
     folded.save_pretrained(out, overwrite=overwrite)
@@ -181,10 +207,10 @@ def _load_answers(
 
     if (Path(model) / DESCRIPTION).is_file():
         raise InputError(f"{model} is a model exported to ONNX: add --onnx")
-    with _uncollected():
+    with uncollected():
         from scalearn.joint import JointModel
 
-    loaded = _load(model, task, sources, backbone)
+    loaded = load_model(model, task, sources, backbone)
     if isinstance(loaded, JointModel):
         own = loaded.task(str(task))
         return own, partial(loaded.predict, task=own.name, precision=precision)
@@ -197,7 +223,7 @@ def _rows_of(task: Task) -> tuple[object, ...]:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """No search for garbage while libraries and models load: nearly all that they make stays."""
     gc.disable()
     try:
@@ -206,8 +232,8 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-@_uncollected()
-def _load(model: Path, task: str | None, sources: str | None, backbone: str | None) -> TransferModel | JointModel:
+@uncollected()
+def load_model(model: Path, task: str | None, sources: str | None, backbone: str | None) -> TransferModel | JointModel:
     """The model of a folder: a joint one where a task of it is named."""
     from scalearn.joint import JointModel
     from scalearn.model import TransferModel

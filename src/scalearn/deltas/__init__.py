@@ -15,6 +15,7 @@ from scalearn.deltas.lora import Lora, ScaledLoras
 from scalearn.deltas.propetl import JointMaskedBottleneck, MaskedBottleneck, MaskScores
 from scalearn.deltas.scaling import Constraint, FixedOmega, Omega, ScaledSources
 from scalearn.deltas.soup import average
+from scalearn.deltas.sparsity import TopSources, shrink
 
 Scaled = ScaledSources | ScaledLoras | ScaledRescalings
 """Sources of one site, combined by an ``omega``; each can ``fold`` into one ordinary delta."""
@@ -41,7 +42,9 @@ __all__ = [
     "ScaledSources",
     "TaskEncoder",
     "TaskSwitch",
+    "TopSources",
     "average",
     "new_rule",
     "safe_key",
+    "shrink",
 ]

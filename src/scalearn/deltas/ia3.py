@@ -14,7 +14,7 @@ activation, PEFT before the second map of the feed-forward. The combination is t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,12 @@ class ScaledRescalings(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The new output (..., width), given the input x and output y of what is rescaled."""
         return y * self._scale(self.omega())
+
+    @torch.no_grad()
+    def terms(self, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """What each source adds to y in evaluation, omega_t (l_t - 1) y: T of (..., width), one at a time."""
+        for omega, change in zip(acting(self.omega), self.change, strict=True):
+            yield omega * change * y
 
     @torch.no_grad()
     def fold(self) -> Rescaling:

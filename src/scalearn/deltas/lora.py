@@ -12,7 +12,7 @@ Source: Hu et al., LoRA (ICLR 2022), section 4.1; the combination is this librar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -139,6 +139,13 @@ class ScaledLoras(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The new output (..., outputs), given the map's input x (..., inputs) and output y."""
         return y + F.linear(self.hidden(x), self.scaled_up(self.omega()))
+
+    @torch.no_grad()
+    def terms(self, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """What each source adds to y in evaluation: T of (..., outputs), one at a time."""
+        parts = self.hidden(x).chunk(self.up_weight.shape[0], dim=-1)  # T of (..., r)
+        for t, omega in enumerate(acting(self.omega)):
+            yield omega * (parts[t] @ self.up_weight[t])
 
     @torch.no_grad()
     def fold(self) -> Lora:

@@ -11,7 +11,7 @@ Source: Frohmann et al., ACL Findings 2024, section 4, equations 1 to 4; constra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scalearn.deltas.bottleneck import Bottleneck, StackedSources
+from scalearn.deltas.sparsity import TopSources
 
 Constraint = Literal["none", "mean", "softmax"]
 
@@ -30,6 +31,7 @@ class Omega(nn.Module):
         sources: T.
         width: d for one coefficient per source and dimension, 1 for one per source (Uniform).
         init_scale: omega starts at Normal(init_scale / T, 0.001); the paper's choice is 2.
+        starts: omega_t starts at Normal(starts_t, 0.001) instead, T numbers; empty goes by `init_scale`.
         dropout: probability of dropping an entry of omega, the rest rescaled by 1 / (1 - p). Each call draws its own
             mask, shared by batch and tokens; with width 1 it drops whole sources.
         constraint: per dimension, ``"mean"`` divides by the sum over sources, ``"softmax"`` takes their softmax.
@@ -41,16 +43,22 @@ class Omega(nn.Module):
         sources: int,
         width: int,
         init_scale: float = 2.0,
+        starts: Sequence[float] = (),
         dropout: float = 0.0,
         constraint: Constraint = "none",
     ) -> None:
         super().__init__()
-        self.values = nn.Parameter(torch.empty(sources, width).normal_(mean=init_scale / sources, std=0.001))
+        values = torch.empty(sources, width).normal_(mean=0.0 if starts else init_scale / sources, std=0.001)
+        self.values = nn.Parameter(values + torch.tensor(starts)[:, None] if starts else values)
         self.dropout = dropout
         self.constraint = constraint
+        self.top: TopSources | None = None
+        """Which sources act; None is all."""
 
     def constrained(self) -> Tensor:
         """Omega as it acts without dropout, (T, d) or (T, 1)."""
+        if self.top is not None:
+            return self.top.through(self.values)
         if self.constraint == "mean":
             return self.values / self.values.sum(dim=0, keepdim=True)
         if self.constraint == "softmax":
@@ -111,6 +119,13 @@ class ScaledSources(StackedSources):
         """Maps (..., d) to (..., d)."""
         weight, bias = self.scaled_up(self.omega())
         return F.linear(self.hidden(z), weight, bias)
+
+    @torch.no_grad()
+    def terms(self, z: Tensor) -> Iterator[Tensor]:
+        """What each source adds in evaluation, omega_t * (U_t f(D_t z + d_t) + u_t): T of (..., d), one at a time."""
+        parts = self.hidden(z).chunk(self.up_weight.shape[0], dim=-1)  # T of (..., r)
+        for t, omega in enumerate(acting(self.omega)):
+            yield omega * (parts[t] @ self.up_weight[t] + self.up_bias[t])
 
     @torch.no_grad()
     def fold(self) -> Bottleneck:

@@ -175,6 +175,9 @@ class _Blank:
     def own(self) -> list[bool]:
         return [False] * self.count
 
+    def scores(self) -> list[float]:
+        return [0.0] * self.count
+
 
 def _modules(placement: Placement) -> Iterable[nn.Module]:
     return (module for layers in placement.values() for delta in layers for module in delta.modules())

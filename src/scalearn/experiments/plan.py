@@ -76,7 +76,7 @@ class RunSpec:
     def options(self) -> dict[str, Any]:
         """The options of the method that are not the published ones."""
         usual = REGISTRY[self.method.name].method.model_dump(mode="json")
-        return {name: value for name, value in self.method.model_dump(mode="json").items() if value != usual[name]}
+        return {name: value for name, value in self.method.model_dump(mode="json").items() if value != usual.get(name)}
 
     @property
     def source_names(self) -> tuple[str, ...]:

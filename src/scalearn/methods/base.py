@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -161,7 +161,7 @@ class Setting:
 
 
 class Evidence(Protocol):
-    """What a method may look at before it is built: see `scalearn.selection`."""
+    """What a method may look at before it is built: see `scalearn.ranking.evidence`."""
 
     @property
     def count(self) -> int:
@@ -175,6 +175,9 @@ class Evidence(Protocol):
 
     def own(self) -> list[bool]:
         """Which of the T sources were trained on the target task itself."""
+
+    def scores(self) -> list[float]:
+        """How well each of the T sources suits the target (`scalearn.ranking`), T numbers; higher is better."""
 
 
 class Method(Frozen):
@@ -205,6 +208,10 @@ class Method(Frozen):
     def penalty(self, deltas: Sequence[nn.Module]) -> Tensor | float:
         """What is added to the training loss."""
         return 0.0
+
+    def after_step(self, deltas: Sequence[nn.Module]) -> Callable[[float], None] | None:
+        """What is done after each step of the optimizer, given its learning rate; None is nothing."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

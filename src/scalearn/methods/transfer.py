@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 from torch import Tensor, nn
 
 from scalearn import deltas as d
-from scalearn.deltas import Constraint, FixedOmega, Omega
+from scalearn.deltas import Constraint, FixedOmega, Omega, TopSources, shrink
 from scalearn.errors import InputError
 from scalearn.methods.base import Entry, Evidence, Method, Setting, default, published
 from scalearn.methods.combine import averaged, only_layers, scaled
 from scalearn.methods.sharing import share
+from scalearn.methods.start import Init, at_best, by_rank
 from scalearn.sites import LAYER, Placement
 
 
@@ -23,12 +24,30 @@ class Transfer(Method):
     """A method that combines sources."""
 
     stage: ClassVar = "transfer"
+    scales_sources: ClassVar[bool] = False
+    """Whether each source has coefficients of its own, so that one can be taken away."""
+
+    def narrowed(self, kept: Sequence[int]) -> Transfer:
+        """The method of a model that is left with these sources, its coefficients as they act (`scalearn.pruning`).
+
+        Raises:
+            InputError: there is nothing to prune.
+        """
+        raise InputError(
+            f"method {self.name!r} has nothing to prune: scalearn (all variants), probing and lorahub have a "
+            "coefficient for each source"
+        )
+
+
+_UNUSED = (("l1", 0.0), ("keep", None), ("init", "paper"), ("starts", ()))
+"""Options of ScaLearn that its first version did not have, and what leaves them out."""
 
 
 class ScaLearn(Transfer):
     """Learned scaling of frozen sources (`scalearn.deltas.ScaledSources`)."""
 
     reference: ClassVar[str] = "Frohmann et al., Findings of ACL 2024"
+    scales_sources: ClassVar[bool] = True
 
     uniform: bool = False
     """One coefficient per source instead of one per source and dimension."""
@@ -42,6 +61,40 @@ class ScaLearn(Transfer):
     """``mean`` or ``softmax`` over sources, as in the paper's ablation."""
     regularisation: float = Field(0.0, ge=0)
     """Lambda, the factor of the omega regulariser in the loss."""
+    l1: float = Field(0.0, ge=0)
+    """After each step each coefficient shrinks towards 0 by l1 times the learning rate (`scalearn.deltas.sparsity`)."""
+    keep: int | None = Field(None, gt=0)
+    """Only so many sources act, in training too: those of largest mean |omega|; None is all."""
+    init: Init = "paper"
+    """Where omega starts: see `scalearn.methods.start`."""
+    starts: tuple[float, ...] = ()
+    """Under init ``rank`` and ``best`` the start of each source's omega; empty until the sources are ranked."""
+
+    @field_validator("init")
+    @classmethod
+    def _alone_with_the_start(cls, given: Init, known: ValidationInfo) -> Init:
+        if given in ("mean", "best") and (scale := known.data.get("init_scale", 2.0)) != 2.0:
+            raise ValueError(
+                f"{given!r} says where omega starts, and so does init_scale {scale}: leave out one of them"
+            )
+        if given in ("rank", "best") and known.data.get("constraint") == "softmax":
+            raise ValueError(
+                f"{given!r} is not for softmax, under which omega is no coefficient: leave out one of them"
+            )
+        return given
+
+    @field_validator("l1", "keep")
+    @classmethod
+    def _without_constraint(cls, given: float | None, known: ValidationInfo) -> float | None:
+        if given and (constraint := known.data.get("constraint", "none")) != "none":
+            raise ValueError(f"is for an omega without constraint, not under {constraint!r}: leave out one of them")
+        return given
+
+    @model_serializer(mode="wrap")
+    def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out later options that are not asked for: runs from before there were any are found by their names."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if (name, value) not in _UNUSED}
 
     @property
     def name(self) -> str:
@@ -55,18 +108,39 @@ class ScaLearn(Transfer):
             return self.dropout
         return 0.0 if (self.uniform and self.shared) or self.constraint != "none" else 0.3
 
+    def prepare(self, evidence: Evidence) -> ScaLearn:
+        """Ranks the sources where omega starts by rank."""
+        if self.init not in ("rank", "best") or self.starts:
+            return self
+        scores = evidence.scores()
+        starts = at_best(scores) if self.init == "best" else by_rank(scores, total=self.init_scale)
+        return self.model_copy(update={"starts": starts})
+
     def build(self, setting: Setting) -> Placement:
         """The fused sources, scaled by an omega per layer or one for all."""
 
         count = len(setting.sources)
-        return scaled(setting.sources, lambda outputs: self.omega(count, outputs), shared=self.shared)
+        placement = scaled(setting.sources, lambda outputs: self.omega(count, outputs), shared=self.shared)
+        if self.keep is not None:
+            TopSources(_learned(placed for layers in placement.values() for placed in layers), keep=self.keep)
+        return placement
 
     def omega(self, sources: int, outputs: int) -> Omega:
-        """Fresh coefficients for so many sources of a site of so many outputs."""
+        """Fresh coefficients for so many sources of a site of so many outputs.
+
+        Raises:
+            InputError: they start by rank, and the sources were not ranked, or others were.
+        """
+        if self.init in ("rank", "best") and len(self.starts) != sources:
+            raise InputError(
+                f"{self.name} has {len(self.starts)} starts for {sources} sources: give a task with training rows, so "
+                f"that they can be ranked, or starts=..., or leave out init={self.init!r}"
+            )
         return Omega(
             sources=sources,
             width=1 if self.uniform else outputs,
-            init_scale=self.init_scale,
+            init_scale=1.0 if self.init == "mean" else self.init_scale,
+            starts=self.starts,
             dropout=self.omega_dropout,
             constraint=self.constraint,
         )
@@ -75,14 +149,37 @@ class ScaLearn(Transfer):
         """Lambda times the omega regulariser, summed over layers."""
         if not self.regularisation:
             return 0.0
-        omegas = [delta.omega for delta in deltas if isinstance(delta, d.Scaled)]
-        return self.regularisation * sum(omega.penalty() for omega in omegas if isinstance(omega, Omega))
+        return self.regularisation * sum(omega.penalty() for omega in _learned(deltas))
+
+    def after_step(self, deltas: Sequence[nn.Module]) -> Callable[[float], None] | None:
+        """The proximal step of the L1 penalty."""
+        if not self.l1:
+            return None
+        values = {id(omega): omega.values for omega in _learned(deltas)}.values()  # one that layers share, once
+
+        def step(learning_rate: float) -> None:
+            for own in values:
+                shrink(own, self.l1 * learning_rate)
+
+        return step
+
+    def narrowed(self, kept: Sequence[int]) -> ScaLearn:
+        """The same, of coefficients that act as they are."""
+        starts = tuple(self.starts[t] for t in kept) if self.starts else ()
+        changes = {"constraint": "none", "keep": None, "dropout": self.omega_dropout, "starts": starts}
+        return self.model_copy(update=changes)
+
+
+def _learned(deltas: Iterable[nn.Module]) -> list[Omega]:
+    """The omega of each delta, those that layers share once for each layer."""
+    return [delta.omega for delta in deltas if isinstance(delta, d.Scaled) and isinstance(delta.omega, Omega)]
 
 
 class Probing(Transfer):
     """Sources scaled by constants; only a head is trained."""
 
     reference: ClassVar[str] = "Frohmann et al., Findings of ACL 2024, section 3"
+    scales_sources: ClassVar[bool] = True
 
     omega: tuple[float, ...]
     """One constant per source, in the order of the shelf."""
@@ -100,11 +197,16 @@ class Probing(Transfer):
             )
         return scaled(setting.sources, lambda _: FixedOmega(self.omega))
 
+    def narrowed(self, kept: Sequence[int]) -> Probing:
+        """The constants of these sources."""
+        return self.model_copy(update={"omega": tuple(self.omega[t] for t in kept)})
+
 
 class UniformAverage(Transfer):
     """The mean of all sources' outputs: a baseline that any claim must beat."""
 
     reference: ClassVar[str] = "baseline"
+    scales_sources: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -156,6 +258,7 @@ class LoraHub(Transfer):
     """
 
     reference: ClassVar[str] = "after Huang et al., COLM 2024"
+    scales_sources: ClassVar[bool] = True
 
     omega: tuple[float, ...] = ()
     """The coefficients; empty until they are searched."""
@@ -202,6 +305,10 @@ class LoraHub(Transfer):
                 "training rows, so that it can search them, or omega=..."
             )
         return scaled(setting.sources, lambda _: FixedOmega(self.omega))
+
+    def narrowed(self, kept: Sequence[int]) -> LoraHub:
+        """The coefficients of these sources."""
+        return self.model_copy(update={"omega": tuple(self.omega[t] for t in kept)})
 
 
 class AdapterSoup(Transfer):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from scalearn import sites
 from scalearn.backbones import Backbone
 from scalearn.combinable import deltas_from
-from scalearn.deltas import Bottleneck, FixedOmega, Omega, ScaledSources
+from scalearn.deltas import Bottleneck, FixedOmega, Omega, ScaledSources, TopSources
 from scalearn.errors import InputError
 from scalearn.heads import Pooling
 from scalearn.methods import AdapterSoup, BestSource, LoraHub, Method, Probing, ScaLearn, Setting, UniformAverage
@@ -156,9 +156,10 @@ class Room:
         if not chosen:
             return {}
         found = {}
+        learnt = _acting(tensors, cast(ScaLearn, method)) if learned else {}
         for site in self.outputs:
             if learned:
-                acting = torch.stack([_acting(tensors[name], cast(ScaLearn, method)) for name in names[site]])
+                acting = torch.stack([learnt[name] for name in names[site]])
             else:
                 acting = FixedOmega(constants)().unsqueeze(0)
             omega = acting.new_zeros(self.backbone.layers, len(self.sources), acting.shape[-1])
@@ -218,11 +219,15 @@ def _constants(method: Method, count: int) -> Sequence[float]:
     return [1 / count] * count if isinstance(method, UniformAverage) else []
 
 
-def _acting(values: Tensor, method: ScaLearn) -> Tensor:
-    """Omega as it acts in evaluation, (T, 1) or (T, outputs)."""
-    omega = Omega(sources=values.shape[0], width=values.shape[1], constraint=method.constraint)
-    omega.values = nn.Parameter(values, requires_grad=False)
-    return omega.constrained()
+def _acting(learnt: Mapping[str, Tensor], method: ScaLearn) -> dict[str, Tensor]:
+    """Each omega of a model as it acts in evaluation, (T, 1) or (T, outputs)."""
+    omegas = {}
+    for name, values in learnt.items():
+        omegas[name] = Omega(sources=values.shape[0], width=values.shape[1], constraint=method.constraint)
+        omegas[name].values = nn.Parameter(values, requires_grad=False)
+    if method.keep is not None:
+        TopSources(omegas.values(), keep=method.keep)
+    return {name: omega.constrained() for name, omega in omegas.items()}
 
 
 def _check_tensors(

@@ -144,10 +144,17 @@ def standard_errors(
     outcome: Outcome, *, metrics: Sequence[str], main_metric: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, float]:
     """The bootstrap standard error of each metric, and of their mean if that is the main one, as "NAME_stderr"."""
+    drawn = drawn_scores(outcome, metrics=metrics, main_metric=main_metric, resamples=resamples, seed=seed)
+    return {name + STDERR: float(np.std([scores[name] for scores in drawn], ddof=1)) for name in drawn[0]}
+
+
+def drawn_scores(
+    outcome: Outcome, *, metrics: Sequence[str], main_metric: str, resamples: int = RESAMPLES, seed: int = 0
+) -> list[dict[str, float]]:
+    """The metrics of each draw of the bootstrap; outcomes of one size have the same draws, so they can be paired."""
     generator = np.random.default_rng(seed)
     draws = [generator.integers(0, outcome.size, outcome.size) for _ in range(resamples)]
-    drawn = [with_mean(scores, main_metric) for scores in outcome.resampled(metrics, draws)]
-    return {name + STDERR: float(np.std([scores[name] for scores in drawn], ddof=1)) for name in drawn[0]}
+    return [with_mean(scores, main_metric) for scores in outcome.resampled(metrics, draws)]
 
 
 def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:

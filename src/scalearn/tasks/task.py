@@ -28,6 +28,7 @@ from scalearn.tasks.scoring import (
     LabelSets,
     Outcome,
     Picks,
+    drawn_scores,
     standard_errors,
     with_mean,
 )
@@ -255,6 +256,22 @@ class Task:
             InputError: as `judge`.
         """
         return standard_errors(self._outcome(rows, logits), metrics=self.metrics, main_metric=self.main_metric)
+
+    def drawn(self, rows: Dataset, logits: ArrayLike) -> NDArray[np.float64]:
+        """The main metric on each of the bootstrap's draws of rows, the same draws for all logits of these rows.
+
+        The standard deviation of the difference of two such is the standard error of a paired comparison.
+
+        Args:
+            rows: N rows of a split.
+            logits: (N, outputs), or (N, choices), in the same order.
+
+        Raises:
+            InputError: as `judge`.
+        """
+        needed = self.metrics if self.main_metric == COMBINED else (self.main_metric,)
+        found = drawn_scores(self._outcome(rows, logits), metrics=needed, main_metric=self.main_metric)
+        return np.array([scores[self.main_metric] for scores in found])
 
     def _outcome(self, rows: Dataset, logits: ArrayLike) -> Outcome:
         if self.unit == "pick":

@@ -51,6 +51,19 @@ def evaluated(
     precision: Precision = "auto",
 ) -> tuple[dict[str, float], NDArray[np.float32]]:
     """As `evaluate`, with the logits in the order of the rows, (N, outputs) or (N, choices)."""
+    task, head = target_of(model, split, task=task)
+    rows = task.splits[split]
+    logits = model.logits_of(head, model.rows_of(task, split), batch_size=batch_size, precision=precision)
+    scores = {**_scores(head, task, rows, logits), **task.standard_errors(rows, logits.numpy())}
+    return scores, logits.numpy()
+
+
+def target_of(model: AdaptedModel, split: str, *, task: Task | None) -> tuple[Task, Head]:
+    """The task whose rows are to be scored, and the model's head for it.
+
+    Raises:
+        InputError: the task has no such split, or its labels are not the model's.
+    """
     own, head = model.select(task)
     task = task or own
     if split not in task.splits:
@@ -60,10 +73,7 @@ def evaluated(
             f"task {task.name!r} has labels {list(task.labels)} ({task.kind}), the model was trained for "
             f"{list(own.labels)} ({own.kind}): give rows of the task it was trained for"
         )
-    rows = task.splits[split]
-    logits = model.logits_of(head, model.rows_of(task, split), batch_size=batch_size, precision=precision)
-    scores = {**_scores(head, task, rows, logits), **task.standard_errors(rows, logits.numpy())}
-    return scores, logits.numpy()
+    return task, head
 
 
 def scored(

@@ -147,7 +147,10 @@ def use_training_attention(model: AdaptedModel, precision: Precision) -> None:
 
 
 def optimizer_for(model: AdaptedModel, recipe: Optimisation) -> torch.optim.AdamW:
-    """AdamW with a learning rate each for heads, mask scores, and everything else that is trained."""
+    """AdamW with a learning rate each for heads, mask scores, and everything else that is trained.
+
+    What the method does after each step (`Method.after_step`: an L1 penalty) is done by the optimizer's own step.
+    """
     masks = {id(p) for m in model.modules() if isinstance(m, MaskScores) for p in m.parameters()}
     heads = {id(p) for head in model.heads_by_task().values() for p in head.parameters()}
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -160,9 +163,12 @@ def optimizer_for(model: AdaptedModel, recipe: Optimisation) -> torch.optim.Adam
             "weight_decay": recipe.mask_weight_decay,
         },
     ]
-    return torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]], betas=(0.9, 0.999), eps=1e-8, weight_decay=recipe.weight_decay
     )
+    if (after := model.method.after_step(model.deltas)) is not None:
+        optimizer.register_step_post_hook(lambda done, *_: after(done.param_groups[0]["lr"]))
+    return optimizer
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:

@@ -141,10 +141,11 @@ def _label(run: RunSpec, cell: Cell | None) -> str:
 
 
 def _start(run: RunSpec) -> float | None:
-    """Where omega began, by the method's options; None where it is not learned."""
-    if not isinstance(run.method, ScaLearn):
+    """Where omega began, by the method's options; None where it is not learned, or each source began elsewhere."""
+    if not isinstance(run.method, ScaLearn) or run.method.init in ("rank", "best"):
         return None
-    scale = run.method.init_scale if run.method.constraint == "none" else 1.0
+    one = run.method.init == "mean" or run.method.constraint != "none"
+    scale = 1.0 if one else run.method.init_scale
     return rounded(scale / len(run.sources))
 
 

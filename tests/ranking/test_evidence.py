@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import random
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,80 +14,13 @@ from scalearn import sites
 from scalearn.adapted import seeded
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.errors import InputError
-from scalearn.methods import Adapter, AdapterSoup, BestSource, LoraHub, Recipe, method_from_name
+from scalearn.methods import AdapterSoup, BestSource, LoraHub, method_from_name
 from scalearn.methods.transfer import soup_weights
 from scalearn.model import TransferModel
-from scalearn.selection import ROWS, TaskEvidence
+from scalearn.ranking.evidence import ROWS, TaskEvidence
 from scalearn.similarity import embed_task, similarity
 from scalearn.sources import Source
 from scalearn.tasks import Task
-from scalearn.training import train
-
-FILLER = ("the", "film", "was", "very", "and", "long", "short", "a", "b", "c")
-COUNT = 80
-
-
-def texts_and_truths() -> list[tuple[str, bool]]:
-    """Rows of filler, half of them with "good" and half with "bad" somewhere."""
-    chance = random.Random(1)
-    rows = []
-    for index in range(COUNT):
-        words = [chance.choice(FILLER) for _ in range(chance.randint(3, 8))]
-        words.insert(chance.randint(0, len(words)), ("bad", "good")[index % 2])
-        rows.append((" ".join(words), bool(index % 2)))
-    return rows
-
-
-def a_task(kind: str, folder: Path) -> Task:
-    """The same question asked in each of the four ways; multi-label has a second label that is noise."""
-    chance = random.Random(2)
-    choices = ("one", "two") if kind == "multiple-choice" else ()
-    rows: list[list[Any]] = []
-    for text, good in texts_and_truths():
-        if kind == "multiple-choice":
-            worse = text.replace("good", "bad")
-            better = text.replace("bad", "good")
-            rows.append(["the film", *([worse, better] if good else [better, worse]), int(good)])
-        elif kind == "multi-label":
-            rows.append([text, ";".join(["praise"] * good + ["noise"] * (chance.random() < 0.5))])
-        elif kind == "regression":
-            rows.append([text, f"{2.0 * good + chance.random() / 10:.4f}"])
-        else:
-            rows.append([text, "yes" if good else "no"])
-    path = folder / f"{kind}.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", *choices, "label"])
-        writer.writerows(rows)
-    given: dict[str, Any] = {"choices": choices} if choices else {"kind": kind}
-    return Task.from_files(path, text="text", label="label", name="ours", **given)
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return a_task("classification", tmp_path_factory.mktemp("target"))
-
-
-@pytest.fixture(scope="module")
-def informed(target: Task, tiny_backbone: str) -> Source:
-    """A source that was trained on the target itself, until it knew it."""
-    model = TransferModel.from_backbone(tiny_backbone, task=target, method=Adapter(bottleneck=8))
-    recipe = Recipe(learning_rate=1e-2, head_learning_rate=1e-2, epochs=80, patience=80, backbone_dropout=False)
-    train(model, recipe=recipe, progress=False)
-    return model.to_source(name="informed", metrics={}, provenance={})
-
-
-@pytest.fixture
-def noise(backbone: Backbone, make_source: Callable[..., Source]) -> Source:
-    """A source of random weights, large enough to drown what the backbone sees."""
-    source = make_source("noise", backbone, seed=3)
-    return replace(source, tensors={key: 10 * value for key, value in source.tensors.items()})
-
-
-@pytest.fixture
-def evidence(backbone: Backbone, target: Task, noise: Source, informed: Source) -> TaskEvidence:
-    return TaskEvidence(backbone, task=target, sources=[noise, informed], seed=0)
-
 
 # ---- errors
 
@@ -107,7 +37,7 @@ def test_the_backbone_is_left_without_deltas_and_unchanged(evidence: TaskEvidenc
 
 
 def test_also_after_a_failure(evidence: TaskEvidence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalearn.backbones.pooled", lambda *_: 1 / 0)
+    monkeypatch.setattr("scalearn.ranking.evidence.pooled", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evidence.error(np.ones(2))
     assert not sites.attached(evidence.backbone.model)
@@ -127,7 +57,7 @@ def test_the_error_is_that_of_the_coefficients_given(evidence: TaskEvidence) -> 
 
 
 def test_the_features_are_those_of_a_probing_model(evidence: TaskEvidence, tiny_backbone: str) -> None:
-    found = evidence._features(np.array([0.5, 0.7]))
+    found = evidence.features(np.array([0.5, 0.7]))
     drawn = evidence.task.take(train_rows=ROWS, seed=0)
     model = TransferModel(
         load_backbone(tiny_backbone),
@@ -144,8 +74,10 @@ def test_the_features_are_those_of_a_probing_model(evidence: TaskEvidence, tiny_
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression", "multi-label", "multiple-choice"])
-def test_every_kind_of_task(kind: str, backbone: Backbone, noise: Source, informed: Source, tmp_path: Path) -> None:
-    evidence = TaskEvidence(backbone, task=a_task(kind, tmp_path), sources=[noise, informed], seed=0)
+def test_every_kind_of_task(
+    kind: str, backbone: Backbone, noise: Source, informed: Source, task_of: Callable[[str], Task]
+) -> None:
+    evidence = TaskEvidence(backbone, task=task_of(kind), sources=[noise, informed], seed=0)
     assert evidence.task.kind == kind
     good, bad = (evidence.error(omega) for omega in np.eye(2)[::-1])
     assert np.isfinite(bad) and 0 < good < bad
@@ -164,7 +96,7 @@ def test_so_many_rows_are_enough_and_drawn_with_the_seed(target: Task, backbone:
     data = target.splits["train"]
     large = replace(target, splits={"train": data.select(list(range(len(data))) * 3)})
     one, same, other = (TaskEvidence(backbone, task=large, sources=[informed], seed=seed) for seed in (0, 0, 1))
-    assert len(one._rows[0]) == ROWS < len(large.splits["train"])
+    assert len(one._drawn[0]) == ROWS < len(large.splits["train"])
     assert one.error(np.ones(1)) == same.error(np.ones(1)) != other.error(np.ones(1))
 
 
@@ -175,6 +107,52 @@ def test_rows_and_a_tokenizer_are_needed(backbone: Backbone, target: Task, infor
     mute = replace(backbone, tokenizer=None)
     with pytest.raises(InputError, match="choosing sources needs a tokenizer"):
         TaskEvidence(mute, task=target, sources=[informed], seed=0).error(np.ones(1))
+
+
+def test_choices_of_a_question_are_held_out_together(
+    backbone: Backbone, noise: Source, task_of: Callable[[str], Task]
+) -> None:
+    """Else the right choice of a row would tell the wrong one's class."""
+    evidence = TaskEvidence(backbone, task=task_of("multiple-choice"), sources=[noise], seed=0)
+    held = np.concatenate([held for _, held in evidence.folds])
+    assert sorted(held) == list(range(2 * evidence.row_count)) == list(range(len(evidence.columns[0])))
+    for train, out in evidence.folds:
+        assert not {row // 2 for row in train} & {row // 2 for row in out}
+    assert evidence.features(np.ones(1)).reshape(-1, 2, 16).sum(axis=1) == pytest.approx(0, abs=1e-5)
+
+
+def test_contrasts_of_choices_are_what_is_independent(
+    backbone: Backbone, noise: Source, task_of: Callable[[str], Task]
+) -> None:
+    evidence = TaskEvidence(backbone, task=task_of("multiple-choice"), sources=[noise], seed=0)
+    values = np.arange(8.0).reshape(-1, 1) ** 2  # four rows of two
+    found = evidence.contrasted(values)
+    assert np.abs(found[:, 0]) == pytest.approx(np.abs(values[1::2, 0] - values[::2, 0]) / np.sqrt(2))
+    assert evidence.contrasted(evidence.targets).std() > 0
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi-label"])
+def test_rows_of_one_label_say_nothing(
+    kind: str, backbone: Backbone, noise: Source, task_of: Callable[[str], Task]
+) -> None:
+    task = task_of(kind)
+    data = task.splits["train"]
+    alike = [index for index, label in enumerate(data["label"][:]) if label == data["label"][0]][:8]
+    task = replace(task, splits={"train": data.select(alike)})
+    with pytest.raises(InputError, match="8 training rows of task 'ours' all have one label: give rows that differ"):
+        _ = TaskEvidence(backbone, task=task, sources=[noise], seed=0).targets
+
+
+def test_one_source_alone_is_omega_of_one(evidence: TaskEvidence) -> None:
+    for index, source in enumerate(evidence.sources):
+        np.testing.assert_allclose(evidence.alone(source), evidence.features(np.eye(2)[index]), atol=1e-4)
+
+
+def test_attention_is_left_as_it_was(evidence: TaskEvidence) -> None:
+    before = evidence.backbone.model.config._attn_implementation
+    evidence.differentiated(lambda features, rows: features.sum(), start=0.5)
+    assert evidence.backbone.model.config._attn_implementation == before
+    assert not sites.attached(evidence.backbone.model)
 
 
 # ---- similarities

@@ -1,0 +1,1 @@
+"""Measurements on small data: what chooses the library's defaults."""

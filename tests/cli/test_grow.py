@@ -1,0 +1,49 @@
+"""`scalearn grow` on the tiny backbone."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from scalearn.cli import grow as commands
+from scalearn.errors import InputError
+from scalearn.sources import Source
+from scalearn.tasks import Task
+
+app = typer.Typer()
+app.command()(commands.grow)
+
+
+def test_a_target_of_your_own_and_again(
+    task: Task, tiny_backbone: str, shelf_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands._console, "_width", 160)
+    path = tmp_path / "reviews.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        data = task.splits["train"]
+        writer.writerows((t, task.labels[y]) for t, y in zip(data["text_a"], data["label"], strict=True))
+    words = [shelf_folder, "--train-file", path, "--out", tmp_path / "runs", "--backbone", tiny_backbone]
+    words += ["--epochs", 1, "--quiet", "--method", "scalearn-uniform", "--option", "keep=2"]
+
+    def run() -> str:
+        result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    said = run()
+    assert "reviews: 3 sources" in said and "scalearn-uniform, dev" in said and "1 own sources in" in said
+    assert Source.load(shelf_folder / "reviews").provenance["rows"]["train"] == 26
+    assert "keep" in (tmp_path / "runs" / "reviews" / "scalearn.json").read_text()
+    again = run()
+    assert "reviews: 3 sources, 0 s" in again and again.splitlines()[1:] == said.splitlines()[1:]
+
+
+def test_neither_task_nor_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--train-file"):
+        CliRunner().invoke(app, [str(tmp_path / "shelf"), "--out", str(tmp_path)], catch_exceptions=False)

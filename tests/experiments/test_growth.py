@@ -1,0 +1,114 @@
+"""A shelf that grows: each target has the sources of those before it, never its own, and nothing is trained twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalearn.errors import InputError
+from scalearn.experiments import growth
+from scalearn.experiments.growth import Grown, grow
+from scalearn.model import TransferModel
+from scalearn.sources import Shelf, Source
+from scalearn.tasks import Task
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were trained into, as it happens."""
+    original, folders = growth.train, []
+
+    def train(model: TransferModel, folder: Path, **how: Any) -> Any:
+        folders.append(f"{folder.parent.name}/{folder.name}")
+        return original(model, folder, **how)
+
+    monkeypatch.setattr(growth, "train", train)
+    return folders
+
+
+def run(tiny_backbone: str, shelf: Path, tasks: list[Task], **how: Any) -> list[Grown]:
+    out = shelf.parent / "runs"
+    return grow(shelf, tasks, out=out, backbone=tiny_backbone, changes={"epochs": 1}, progress=False, **how)
+
+
+def named(task: Task, *names: str) -> list[Task]:
+    return [replace(task, name=name) for name in names]
+
+
+def test_from_nothing_each_target_has_those_before_it(
+    tiny_backbone: str, task: Task, tmp_path: Path, trained: list[str]
+) -> None:
+    shelf = tmp_path / "shelf"
+    first, second, third = run(tiny_backbone, shelf, named(task, "one", "two", "three"))
+    assert trained == ["shelf/one", "runs/two", "shelf/two", "runs/three", "shelf/three"]
+    assert (first.sources, second.sources, third.sources) == ((), ("one",), ("one", "two"))
+    assert Shelf(shelf).names == ("one", "three", "two")
+    assert first.score(first.transferred, "dev") is None and 0 <= (third.score(third.transferred, "dev") or -1) <= 100
+    assert third.own == Source.load(shelf / "three").metrics and third.rows == 32
+    assert TransferModel.from_pretrained(tmp_path / "runs" / "three").task.name == "three"
+
+
+def test_what_is_there_is_not_trained_again(
+    tiny_backbone: str, task: Task, shelf_folder: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(tiny_backbone, shelf_folder, named(task, "one"))
+    assert trained == ["runs/one", "shelf/one"]
+    stops = growth.train
+
+    def train(model: TransferModel, folder: Path, **how: Any) -> Any:
+        if folder.parent.name == "shelf":
+            raise KeyboardInterrupt  # between the two parts of a target
+        return stops(model, folder, **how)
+
+    monkeypatch.setattr(growth, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_backbone, shelf_folder, named(task, "one", "two"))
+    monkeypatch.setattr(growth, "train", stops)
+    trained.clear()
+    after = run(tiny_backbone, shelf_folder, named(task, "one", "two"))
+    assert trained == ["shelf/two"]
+    assert replace(after[0], seconds=before[0].seconds) == before[0]
+    assert after[1].sources == ("cola", "mrpc", "one", "rte")
+
+
+def test_a_targets_own_data_never_enter_its_transfer(
+    tiny_backbone: str, task: Task, shelf_folder: Path, trained: list[str]
+) -> None:
+    (mine,) = run(tiny_backbone, shelf_folder, named(task, "rte"))
+    assert mine.sources == ("cola", "mrpc") and trained == ["runs/rte"], "its source was there"
+    other = replace(Source.load(shelf_folder / "cola"), name="renamed", sha256="")
+    other.save(shelf_folder / "renamed")
+    (mine,) = run(tiny_backbone, shelf_folder, named(task, "cola"))
+    assert mine.sources == ("mrpc", "rte"), "whatever its source is called"
+
+
+def test_sources_beside_the_shelf_give_way_to_those_on_it(
+    tiny_backbone: str, task: Task, shelf: Shelf, tmp_path: Path
+) -> None:
+    one, two = run(tiny_backbone, tmp_path / "own", named(task, "rte", "two"), beside=shelf)
+    assert one.sources == ("cola", "mrpc") and two.sources == ("cola", "mrpc", "rte")
+    combined = TransferModel.from_pretrained(tmp_path / "runs" / "two").sources[2]
+    assert combined.sha256 == Source.load(tmp_path / "own" / "rte").sha256
+
+
+def test_another_run_in_the_place_is_refused(tiny_backbone: str, task: Task, shelf_folder: Path) -> None:
+    run(tiny_backbone, shelf_folder, named(task, "one"))
+    with pytest.raises(InputError, match=r"is of method scalearn, seed 0 and 32 training rows, not scalearn\+\+, 0"):
+        run(tiny_backbone, shelf_folder, named(task, "one"), method="scalearn++")
+    with pytest.raises(InputError, match="not scalearn, 1 and 32"):
+        run(tiny_backbone, shelf_folder, named(task, "one"), seed=1)
+
+
+def test_bad_input_is_refused_before_anything_is_trained(
+    tiny_backbone: str, task: Task, pair_task: Task, shelf_folder: Path, trained: list[str]
+) -> None:
+    with pytest.raises(InputError, match="targets one are named twice"):
+        run(tiny_backbone, shelf_folder, named(task, "one", "one"))
+    with pytest.raises(InputError, match="has no train rows"):
+        run(tiny_backbone, shelf_folder, [*named(task, "one"), pair_task])
+    with pytest.raises(InputError, match="is one source, not a shelf"):
+        run(tiny_backbone, shelf_folder / "rte", named(task, "one"))
+    assert trained == []
