@@ -37,7 +37,11 @@ def test_a_target_of_your_own_and_again(
         return result.output
 
     said = run()
-    assert "reviews: 3 sources" in said and "scalearn-uniform, dev" in said and "1 own sources in" in said
+    assert (
+        "reviews: 3 sources" in said
+        and "scalearn-uniform / the target's own source" in said
+        and "1 own sources in" in said
+    )
     assert Source.load(shelf_folder / "reviews").provenance["rows"]["train"] == 26
     assert "keep" in (tmp_path / "runs" / "reviews" / "scalearn.json").read_text()
     again = run()

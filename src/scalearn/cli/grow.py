@@ -119,11 +119,11 @@ def grow(
 
 
 def _table(grown: list[Grown], *, method: str) -> Table:
-    table = Table("target")
-    for heading in ("rows", "sources", "metric", f"{method}, dev", "own, dev", f"{method}, test", "own, test"):
+    table = Table("target", title=f"{method} / the target's own source")
+    for heading in ("rows", "sources", "metric", "dev", "test"):
         table.add_column(heading, justify="right")
     for one in grown:
-        scores = [one.score(scores, split) for split in ("dev", "test") for scores in (one.transferred, one.own)]
-        shown = ["-" if score is None else f"{score:.1f}" for score in scores]
+        pairs = [[one.score(scores, split) for scores in (one.transferred, one.own)] for split in ("dev", "test")]
+        shown = [" / ".join("-" if score is None else f"{score:.1f}" for score in pair) for pair in pairs]
         table.add_row(escape(one.task), f"{one.rows:,}", str(len(one.sources)), one.metric, *shown)
     return table
