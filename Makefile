@@ -10,7 +10,7 @@ demo: .venv/ready  ## the main job, offline: a table, and demo/demo.html
 	$(BIN)/scalearn demo --out demo
 
 test: lint  ## what CI runs: lint, types, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-all: lint  ## and the tests that train for minutes
 	$(BIN)/python -m pytest -q -m "slow or not slow"

@@ -49,6 +49,11 @@ VARIANTS = {
     "adaptersoup over lora": ("adaptersoup", {"over": "lora"}),
     "uniform-average over compacter++": ("uniform-average", {"over": "compacter++"}),
 }
+EACH_KIND = [
+    *["adapter", "compacter++", "propetl", "ia3", "lora", "full", "adapter-m, one per task", "propetl-m"],
+    *["hyperformer++", "scalearn", "scalearn++", "scalearn over lora", "adapterfusion", "adaptersoup", "lorahub"],
+]
+"""One of each way to keep what is trained; the others differ in options only, and take minutes together."""
 TWO_STEPS = Recipe(learning_rate=1e-2, head_learning_rate=1e-2, epochs=1, patience=1, batch_size=16)
 
 LOAD = """
@@ -124,17 +129,24 @@ def fit(model: AdaptedModel, out: Path, *, steps: int = 2, every: int = 1) -> No
         train(model, out, recipe=TWO_STEPS.model_copy(update={"epochs": max(1, steps // 2)}), progress=False)
 
 
+@pytest.mark.parametrize(
+    "variants",
+    [
+        pytest.param(EACH_KIND, id="each kind"),
+        pytest.param([one for one in VARIANTS if one not in EACH_KIND], id="the others", marks=pytest.mark.slow),
+    ],
+)
 def test_round_trip_in_a_new_process(
-    tiny_backbone: str, joint_tasks: list[Task], shelves: Callable[[str], Shelf], tmp_path: Path
+    variants: list[str], tiny_backbone: str, joint_tasks: list[Task], shelves: Callable[[str], Shelf], tmp_path: Path
 ) -> None:
-    """One process loads what this one saved of every method, so that torch is imported once."""
+    """One process loads what this one saved of all of them, so that torch is imported once."""
     generator = torch.Generator().manual_seed(0)
     batch = {"input_ids": torch.randint(5, 17, (3, 9), generator=generator), "attention_mask": torch.ones(3, 9).long()}
     save_file(batch, tmp_path / "inputs.safetensors")
     names = [task.name for task in joint_tasks]
     kept = {over: shelves(over) for over in ("adapter", "compacter++", "lora")}
     expected = {}
-    for variant in VARIANTS:
+    for variant in variants:
         model = model_of(variant, load_backbone(tiny_backbone), joint_tasks, kept.__getitem__)
         before = {name: tensor.clone() for name, tensor in model.trained_state().items()}
         fit(model, tmp_path / variant / "out")
@@ -161,7 +173,9 @@ HEAD_ONLY = ("full", "full-m", "head", "probing", "adaptersoup", "lorahub", "bes
 """Methods none of whose deltas' own parameters are trained."""
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [one if one in EACH_KIND else pytest.param(one, marks=pytest.mark.slow) for one in VARIANTS]
+)
 def test_stopped_within_an_epoch_and_started_again(
     variant: str,
     tiny_backbone: str,

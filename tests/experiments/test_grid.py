@@ -323,7 +323,15 @@ def test_a_failing_run_stops_no_other(
 
 
 @pytest.mark.parametrize(
-    "file", ["result.json", "history.json", "predictions.parquet", "model.safetensors", "source.safetensors"]
+    "file",
+    [
+        "result.json",
+        "source.safetensors",
+        *(
+            pytest.param(f, marks=pytest.mark.slow)
+            for f in ("history.json", "predictions.parquet", "model.safetensors")
+        ),
+    ],
 )
 def test_a_damaged_run_is_named_and_stops_no_other(
     small: Callable[..., Plan], run: Run, trainings: list[str], tmp_path: Path, file: str

@@ -62,7 +62,9 @@ def essence(model: TransferModel, result: TrainResult) -> Any:
         pytest.param(range(1, 4 * STEPS), id="at all", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("recipe", [BY_EPOCH, BY_STEPS], ids=["by epoch", "by steps"])
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(BY_EPOCH, id="by epoch"), pytest.param(BY_STEPS, id="by steps", marks=pytest.mark.slow)]
+)
 def test_a_stop_at_any_step_changes_nothing(
     fresh: Fresh, steps: list[int], recipe: Recipe, stops: Sequence[int], tmp_path: Path
 ) -> None:

@@ -284,7 +284,10 @@ def stop_before(step: int, seen: list[list[Any]]) -> Callable[[JointTrainer, dic
 LONG = changed(RECIPE, {"steps": 16, "evaluate_every": 4, "temperature": 3.0, "patience": 9})
 
 
-@pytest.mark.parametrize(("step", "tokens"), [(2, None), (6, None), (11, None), (15, None), (11, 32)])
+@pytest.mark.parametrize(
+    ("step", "tokens"),
+    [(6, None), (11, 32), *(pytest.param(step, None, marks=pytest.mark.slow) for step in (2, 11, 15))],
+)
 def test_an_interrupted_run_goes_on_with_the_same_batches(
     tiny_backbone: str, tasks: list[Task], tmp_path: Path, step: int, tokens: int | None
 ) -> None:

@@ -126,6 +126,7 @@ def children(launch: Any, what: str) -> list[psutil.Process]:
     return found
 
 
+@SLOW
 def test_a_worker_takes_nothing_with_it(
     trial: Callable[..., Any], recipe: Path, unbroken: Any, waiting: Callable[..., None]
 ) -> None:
