@@ -69,7 +69,8 @@ def test_what_is_prepared_has_the_numbers_and_the_published_is_not_ranked() -> N
 
 
 def test_what_is_stored_of_before_is_as_before() -> None:
-    assert not {"init", "starts"} & ScaLearn().model_dump().keys()
+    later = {"l1", "keep", "init", "starts"}
+    assert not later & ScaLearn().model_dump().keys() and not later & ScaLearn().model_dump(mode="json").keys()
     ranked = ScaLearn(init="rank", starts=(1.5, 0.5))
     told = ranked.model_dump(mode="json")
     assert told["init"] == "rank" and told["starts"] == [1.5, 0.5]
@@ -88,6 +89,7 @@ def test_unranked_sources_are_refused() -> None:
     [
         ({"init": "mean", "init_scale": 1.0}, "'mean' says where omega starts, and so does init_scale 1.0"),
         ({"init": "best", "constraint": "softmax"}, "'best' is not for softmax"),
+        ({"starts": (1.0,)}, "are for init 'rank' or 'best', not for 'paper'"),
         ({"init": "second"}, "init: Input should be 'paper', 'mean', 'rank' or 'best'"),
     ],
 )

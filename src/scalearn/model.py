@@ -31,7 +31,7 @@ from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
 from scalearn.pushing import Pushed, Pushing
 from scalearn.quantised import is_quantised
 from scalearn.ranking import DECIDING, TaskEvidence, rank_sources
-from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer
+from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer, stands_in
 from scalearn.sites import Shape
 from scalearn.sources import Shelf, Source
 from scalearn.tasks import Task
@@ -333,7 +333,7 @@ class TransferModel(AdaptedModel):
         Args:
             folder: must not exist, unless `overwrite`.
             include_sources: copy the sources in, so that the folder and the backbone are all that is needed.
-            overwrite: replace a folder that exists.
+            overwrite: replace a folder that exists; sources that stand in it are copied in all the same.
             extra: further facts to keep in `scalearn.json`, for instance scores.
         """
         folder = Path(folder)
@@ -345,7 +345,10 @@ class TransferModel(AdaptedModel):
     ) -> None:
         """Writes the files into `aside`, which will be called `folder`."""
         references = [
-            copy_in(source, aside=aside) if include_sources else refer(source, folder=folder) for source in self.sources
+            copy_in(source, aside=aside)
+            if include_sources or stands_in(source, folder=folder)
+            else refer(source, folder=folder)
+            for source in self.sources
         ]
         self._saved(extra, sources=references).write(aside)
 

@@ -316,6 +316,14 @@ def refer(source: Source, *, folder: Path) -> SourceReference:
     return SourceReference(name=source.name, location=location, sha256=source.sha256)
 
 
+def stands_in(source: Source, *, folder: Path) -> bool:
+    """Whether `source` stands in `folder`, and would be gone where a new folder takes its place."""
+    location = source.location
+    if not location or location == BUILTIN or location.startswith(PREFIX):
+        return False
+    return Path(location).resolve().is_relative_to(folder.resolve())
+
+
 def copy_in(source: Source, *, aside: Path, place: str = ".") -> SourceReference:
     """Copies `source` into the folder that is being put together and will be called `place`, and refers to the copy."""
     location = f"sources/{source.name}"

@@ -104,6 +104,12 @@ def test_keeping_so_many_with_the_sources_copied_in(saved: Path, tmp_path: Path)
     assert [path.name for path in (tmp_path / "one" / "sources").iterdir()] == ["rte"]
 
 
+def test_in_its_own_place_a_model_keeps_the_sources_that_stand_in_it(saved: Path, tmp_path: Path) -> None:
+    run("prune", saved, "--keep", 2, "--out", tmp_path / "two", "--include-sources")
+    run("prune", tmp_path / "two", "--keep", 1, "--out", tmp_path / "two", "--overwrite")
+    assert [source.name for source in TransferModel.from_pretrained(tmp_path / "two").sources] == ["rte"]
+
+
 def test_what_cannot_be_pruned_leaves_no_folder(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="keep 4 of 3 sources"):
         run("prune", saved, "--keep", 4, "--out", tmp_path / "none")

@@ -67,7 +67,7 @@ def test_a_shelf_is_ranked(scalearn: Command, common: tuple[object, ...], tmp_pa
     with out.open() as file:
         ranked = list(csv.DictReader(file))
     order = [row["source"] for row in ranked]
-    assert sorted(order) == ["cola", "mrpc", "rte"] and f"recommended: {', '.join(order)}" in told
+    assert sorted(order) == ["cola", "mrpc", "rte"] and f"recommended: {', '.join(order)} (--top-sources 3)" in told
     assert [told.index(f"│ {place} │ {name}") for place, name in enumerate(order, start=1)]
     code, _, refused = scalearn("sources", "rank", *common, "--out", out)
     assert code == 2 and "ranking.csv" in refused
@@ -77,8 +77,9 @@ def test_a_shelf_is_ranked(scalearn: Command, common: tuple[object, ...], tmp_pa
 
 def test_only_these_criteria_and_sources(scalearn: Command, common: tuple[object, ...], tmp_path: Path) -> None:
     out = tmp_path / "ranking.json"
-    code, _, _ = scalearn("sources", "rank", *common, "--by", "h-score, probe", "--exclude", "cola", "--out", out)
+    code, said, _ = scalearn("sources", "rank", *common, "--by", "h-score, probe", "--exclude", "cola", "--out", out)
     told = json.loads(out.read_text())
+    assert f"(--only {','.join(row['source'] for row in told['sources'])})" in said, "--top-sources goes by others"
     assert code == 0 and told["by"] == ["h-score", "probe"] and len(told["sources"]) == 2
     assert "gradient" not in told["sources"][0]
 

@@ -49,6 +49,11 @@ def test_from_nothing_each_target_has_those_before_it(
     assert first.score(first.transferred, "dev") is None and 0 <= (third.score(third.transferred, "dev") or -1) <= 100
     assert third.own == Source.load(shelf / "three").metrics and third.rows == 32
     assert TransferModel.from_pretrained(tmp_path / "runs" / "three").task.name == "three"
+    trained.clear()
+    again = run(tiny_backbone, shelf, named(task, "one", "two", "three"))
+    assert trained == [] and [one.sources for one in again] == [(), ("one",), ("one", "two")], (
+        "no later target's source"
+    )
 
 
 def test_what_is_there_is_not_trained_again(
@@ -111,4 +116,6 @@ def test_bad_input_is_refused_before_anything_is_trained(
         run(tiny_backbone, shelf_folder, [*named(task, "one"), pair_task])
     with pytest.raises(InputError, match="is one source, not a shelf"):
         run(tiny_backbone, shelf_folder / "rte", named(task, "one"))
+    with pytest.raises(InputError, match="would hold sources and transferred models"):
+        run(tiny_backbone, shelf_folder.parent / "runs", named(task, "one"))
     assert trained == []

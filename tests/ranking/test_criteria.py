@@ -83,6 +83,7 @@ def test_a_source_that_breaks_the_backbone_is_the_last(
     scores, _ = judged(evidence, DECIDING)
     assert all(np.isneginf(of_broken) and np.isfinite(other) for of_broken, other in scores.values())
     assert together(scores) == [-2, -1]
+    assert "not finite" in judged(evidence)[1]["gradient"], "it asks about all sources at once"
 
 
 def test_unknown_criteria_are_named(evidence: TaskEvidence) -> None:

@@ -120,7 +120,7 @@ def prune(
     measured = {}
     if target is not None and before is not None:
         after = _scores(loaded, target, split, precision)
-        measured = {} if file is not None else {"metrics": {split: after}}
+        measured = {} if file is not None else {"metrics": {**loaded.facts.get("metrics", {}), split: after}}
         metric, name = target.main_metric, split if file is None else file.name
         was, now = 100 * before[metric], 100 * after[metric]
         print(f"{name} ({len(target.splits[split])} rows): {metric} {was:.1f} before, {now:.1f} now ({now - was:+.1f})")

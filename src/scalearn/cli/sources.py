@@ -122,6 +122,8 @@ def rank(
 
 
 def _show(ranking: Ranking) -> None:
+    from scalearn.ranking import DECIDING
+
     title = f"sources for {ranking.task}, best first by {', '.join(ranking.by)} ({ranking.rows} training rows)"
     table = Table("", "source", title=escape(title))
     table.add_column("mean rank", justify="right")
@@ -134,5 +136,7 @@ def _show(ranking: Ranking) -> None:
     for criterion, reason in ranking.skipped.items():
         _console.print(f"without {criterion}: {escape(reason)}")
     best = ranking.best(3)
-    _console.print(f"recommended: {escape(', '.join(best))} (--top-sources {len(best)})")
+    usual = set(ranking.by) == set(DECIDING)  # what --top-sources goes by
+    option = f"--top-sources {len(best)}" if usual else f"--only {','.join(best)}"
+    _console.print(f"recommended: {escape(', '.join(best))} ({escape(option)})")
     _console.print(f"{len(ranking.sources)} sources in {ranking.seconds:.0f} s")

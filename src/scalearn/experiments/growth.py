@@ -89,11 +89,14 @@ def grow(
         done: called with every target, trained now or found.
 
     Raises:
-        InputError: two targets have one name, or one cannot be trained on; or a folder holds another model.
+        InputError: two targets have one name, or one cannot be trained on; shelf and out are one folder; or a folder
+            holds another model.
     """
     method = method_from_name(method, stage="transfer") if isinstance(method, str) else method
     if (shelf / SOURCE).is_file():
         raise InputError(f"{shelf} is one source, not a shelf: give the folder that it stands in, {shelf.parent}")
+    if shelf.resolve() == out.resolve():
+        raise InputError(f"{shelf} would hold sources and transferred models: give another folder for these (--out)")
     names = [task.name for task in tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"targets {', '.join(twice)} are named twice: name each once")
@@ -101,7 +104,7 @@ def grow(
         check_name(task.name)
         check_rows(task)
     grown = []
-    for task in tasks:
+    for index, task in enumerate(tasks):
         started = time.perf_counter()
         sources = _standing(shelf, beside, task)
 
@@ -119,16 +122,19 @@ def grow(
             )
 
         place = out / task.name
-        if sources and not (place / DESCRIPTION).is_file():
+        there = (shelf / task.name / SOURCE).is_file()
+        first = there and {source.name for source in sources} <= {*names[index + 1 :]}  # it was learned before these
+        if sources and not first and not (place / DESCRIPTION).is_file():
             learn(method, place, Shelf(sources))
-        if not (shelf / task.name / SOURCE).is_file():
+        transferred = _transferred(place, task, method, seed=seed)
+        if not there:
             learn(_like(sources), shelf / task.name, None)
         found = Grown(
             task=task.name,
             metric=task.main_metric,
             rows=len(task.splits["train"]),
             own=Source.load(shelf / task.name).metrics,
-            **_transferred(place, task, method, seed=seed),
+            **transferred,
             seconds=time.perf_counter() - started,
         )
         grown.append(found)

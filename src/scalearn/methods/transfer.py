@@ -83,6 +83,13 @@ class ScaLearn(Transfer):
             )
         return given
 
+    @field_validator("starts")
+    @classmethod
+    def _of_a_ranking(cls, given: tuple[float, ...], known: ValidationInfo) -> tuple[float, ...]:
+        if given and (init := known.data.get("init")) in ("paper", "mean"):
+            raise ValueError(f"are for init 'rank' or 'best', not for {init!r}: leave out one of them")
+        return given
+
     @field_validator("l1", "keep")
     @classmethod
     def _without_constraint(cls, given: float | None, known: ValidationInfo) -> float | None:

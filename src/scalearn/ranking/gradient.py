@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scalearn.errors import InputError
 from scalearn.ranking.linear import Column, Linear, fit
 
 if TYPE_CHECKING:
@@ -29,9 +30,16 @@ def gradients(evidence: TaskEvidence, *, start: float | None = None) -> list[flo
     Args:
         evidence: of the target.
         start: the omega of every source. 0 asks about the plain backbone; None is 1 / T, the average of all sources.
+
+    Raises:
+        InputError: the sources break the backbone.
     """
     start = 1 / evidence.count if start is None else start
     found = evidence.features(np.full(evidence.count, start))
+    if not np.isfinite(found).all():
+        raise InputError(
+            f"under omega {start:g} the sources together make features that are not finite: leave some out"
+        )
     held_by = np.empty(len(found), dtype=np.int64)  # the fold that each row is held out by
     heads: list[list[Linear]] = []
     for fold, (train, held) in enumerate(evidence.folds):
