@@ -95,15 +95,20 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` as a whole or not at all; removes what a writer of it that was killed left behind."""
+    """Writes `text` in UTF-8 to `path`, as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` as a whole or not at all; removes what a writer of it that was killed left behind."""
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         handle, aside = tempfile.mkstemp(prefix=_aside(path), dir=path.parent)
     try:
         with writable(path):
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
             os.chmod(aside, 0o666 & ~_umask())
             os.replace(aside, path)
     except BaseException:

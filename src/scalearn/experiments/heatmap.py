@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scalearn.atomic import writable, write_text
+from scalearn.atomic import write_bytes, write_text
 
 _SVG = {"svg.fonttype": "none", "svg.hashsalt": "scalearn", "font.family": "sans-serif"}
 _DARK, _LIGHT = "#010101", "white"  # not pure black: in a page that becomes the page's colour
@@ -133,11 +133,9 @@ def write_figure(figure: Figure, path: Path) -> None:
         path: without a suffix.
     """
     write_text(path.with_name(f"{path.name}.svg"), _svg(figure))
-    picture = path.with_name(f"{path.name}.png")
-    aside = path.with_name(f".{path.name}.png")
-    with writable(picture):
-        figure.savefig(aside, format="png", dpi=150, metadata={"Software": None})
-        aside.replace(picture)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    write_bytes(path.with_name(f"{path.name}.png"), buffer.getvalue())
 
 
 def _title(figure: Figure, title: str) -> None:

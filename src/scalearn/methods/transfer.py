@@ -39,7 +39,10 @@ class Transfer(Method):
         )
 
 
-_UNUSED = (("l1", 0.0), ("keep", None), ("init", "paper"), ("starts", ()))
+_UNUSED: tuple[tuple[str, Any], ...] = (
+    *(("l1", 0.0), ("keep", None), ("init", "paper"), ("starts", ())),
+    ("starts", []),  # in JSON
+)
 """Options of ScaLearn that its first version did not have, and what leaves them out."""
 
 
