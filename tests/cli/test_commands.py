@@ -96,6 +96,7 @@ def test_sources_says_what_fits(scalearn, shelf_folder: Path, tiny_backbone: str
     assert all(name in out for name in ("cola", "mrpc", "rte")) and "yes" in out
 
 
+@pytest.mark.slow
 def test_compare_goes_on_where_it_stopped(scalearn, rows: Path, tiny_backbone: str, shelf_folder: Path) -> None:
     out = shelf_folder.parent / "runs"
     words = (
