@@ -26,7 +26,8 @@ from scalearn.joint import JointModel
 from scalearn.methods import Method
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, attention_for, autocast
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training.trainer import use_training_attention
 

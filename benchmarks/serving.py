@@ -36,7 +36,7 @@ from benchmarks.processes import told
 from scalearn.experiments.machine import machine
 from scalearn.model import TransferModel
 from scalearn.serving import MultiTaskPredictor
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import load_task
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -21,7 +21,7 @@ import torch
 from scalearn.model import TransferModel
 from scalearn.backbones import load_backbone
 from scalearn.precision import autocast
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import load_task
 from scalearn.training.trainer import use_training_attention
 
@@ -77,7 +77,7 @@ def cold_starts(rounds: int, *, seed: int = 0) -> dict[str, list[float]]:
 def _save_model(folder: Path) -> None:
     """ScaLearn over the shelf that ships, as it is before training: its folder loads like any other."""
     from scalearn.model import TransferModel
-    from scalearn.sources import Shelf
+    from scalearn.shelf import Shelf
     from scalearn.tasks import load_task
 
     TransferModel.from_backbone(task=load_task("policy-claims"), sources=Shelf("builtin")).save_pretrained(folder)

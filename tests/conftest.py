@@ -18,7 +18,8 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from scalearn.backbones import Backbone, BackboneReference, load_backbone
 from scalearn.deltas import Bottleneck
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 torch.set_num_threads(1)  # models this small only lose by more

@@ -22,8 +22,9 @@ from scalearn.heads import pool
 from scalearn.methods import LoRA
 from scalearn.model import TransferModel
 from scalearn.reading import can_shorten
+from scalearn.shelf import Shelf
 from scalearn.sites import FAMILIES, Shape
-from scalearn.sources import Shelf, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 CONFIGS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("architectures.json").read_text())

@@ -14,7 +14,7 @@ from scalearn.joint import JointModel
 from scalearn.methods import REGISTRY, BestSource, CompacterPlusPlus, Method, Probing
 from scalearn.model import TransferModel
 from scalearn.precision import Attention, autocast
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 FITTING: dict[str, Method] = {

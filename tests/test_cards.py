@@ -28,7 +28,8 @@ from scalearn.methods import LoRA, ScaLearn, recipe_for
 from scalearn.methods.base import changed
 from scalearn.model import TransferModel
 from scalearn.saved import SavedModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training import train
 

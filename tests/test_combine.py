@@ -17,7 +17,8 @@ from scalearn.deltas import AdapterFusion, ScaledLoras, ScaledRescalings, Scaled
 from scalearn.errors import InputError
 from scalearn.methods import IA3, CompacterPlusPlus, LoRA, Method, ScaLearn, method_from_name
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 Make = Callable[..., Source]

@@ -21,7 +21,7 @@ from transformers import Trainer
 import scalearn
 from scalearn.methods import Recipe
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

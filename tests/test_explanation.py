@@ -15,7 +15,7 @@ from scalearn.errors import InputError
 from scalearn.explanation import explain
 from scalearn.methods import LoRA, LoraHub, Method, Probing, Recipe, ScaLearn
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import evaluate, train
 

@@ -35,7 +35,7 @@ from scalearn.images import ImageProcessor, Images, open_image
 from scalearn.joint import JointModel
 from scalearn.methods import HeadOnly, JointRecipe, changed, recipe_for
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import evaluate, train, train_joint
 

@@ -20,7 +20,8 @@ from scalearn.deltas import ScaledSources
 from scalearn.errors import InputError
 from scalearn.methods import Adapter, FullFineTuning, HeadOnly, Method, Probing, ScaLearn
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 METHODS: dict[str, Method] = {

@@ -33,7 +33,7 @@ from scalearn.methods import ScaLearn
 from scalearn.model import TransferModel
 from scalearn.peft import ScaLearnConfig, ScaLearnLayer
 from scalearn.peft.version import need_peft
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 IDS = torch.tensor([[2, 9, 13, 12, 3], [2, 6, 10, 8, 3]])

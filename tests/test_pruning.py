@@ -15,7 +15,7 @@ from scalearn.errors import InputError
 from scalearn.methods import LoRA, LoraHub, Method, Probing, ScaLearn
 from scalearn.model import TransferModel
 from scalearn.pruning import Strength, staying
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 TEXTS = ["good film", "the bad film was long", "bad"]

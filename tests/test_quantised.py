@@ -18,7 +18,8 @@ from scalearn.errors import InputError
 from scalearn.methods import Adapter, LoRA, Recipe
 from scalearn.model import TransferModel
 from scalearn.quantised import is_packed, is_quantised, plain, quantisation_from, quantisation_of
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training import train
 

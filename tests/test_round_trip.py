@@ -24,8 +24,9 @@ from scalearn.backbones import Backbone, load_backbone
 from scalearn.joint import JointModel
 from scalearn.methods import REGISTRY, LoRA, Recipe, changed, joint_recipe_for, method_from_name
 from scalearn.model import TransferModel
+from scalearn.shelf import Shelf
 from scalearn.similarity import mean_embedding
-from scalearn.sources import Shelf, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training import train, train_joint
 from scalearn.training.trainer import TransferTrainer

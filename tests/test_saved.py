@@ -12,7 +12,7 @@ from scalearn.errors import InputError
 from scalearn.methods import ScaLearn
 from scalearn.model import TransferModel
 from scalearn.saved import SavedModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 

@@ -17,7 +17,8 @@ from scalearn.deltas import Bottleneck, Omega, ScaledSources
 from scalearn.methods import method_from_name
 from scalearn.methods.sharing import share
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 Build = Callable[..., TransferModel]

@@ -13,7 +13,8 @@ import torch
 
 from scalearn.backbones import Backbone, BackboneReference
 from scalearn.errors import InputError
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 
 Make = Callable[..., Source]
 

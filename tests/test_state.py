@@ -12,7 +12,7 @@ from torch import nn
 from scalearn.backbones import load_backbone
 from scalearn.joint import JointModel
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 METHODS = ["adapter", "lora", "head", "full", "scalearn", "scalearn++"]

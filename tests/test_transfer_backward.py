@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel
 from scalearn.backbones import Backbone, wrap_backbone
 from scalearn.methods import Adapter, LoRA, method_from_name
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 Build = Callable[..., TransferModel]

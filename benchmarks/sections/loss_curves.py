@@ -18,7 +18,8 @@ from scalearn.methods import recipe_for
 from scalearn.methods.base import changed
 from scalearn.model import TransferModel
 from scalearn.precision import Precision
-from scalearn.sources import BUILTIN, Shelf
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN
 from scalearn.tasks import load_task
 from scalearn.training.train import train
 

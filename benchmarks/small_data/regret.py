@@ -38,7 +38,8 @@ from scalearn.precision import resolve
 from scalearn.ranking import CRITERIA, DECIDING, TaskEvidence
 from scalearn.ranking.criteria import together
 from scalearn.ranking.gradient import gradients
-from scalearn.sources import BUILTIN, Shelf
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN
 from scalearn.tasks import Task, few_shot, load_task
 from scalearn.training import train
 

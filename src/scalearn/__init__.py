@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from scalearn.prediction import Prediction
     from scalearn.ranking import Ranking, rank_sources
     from scalearn.serving import MultiTaskPredictor
-    from scalearn.sources import Shelf, Source
+    from scalearn.shelf import Shelf
+    from scalearn.sources import Source
     from scalearn.tasks import Task, few_shot, load_task
     from scalearn.training.evaluate import evaluate
     from scalearn.training.joint import JointResult, train_joint
@@ -76,7 +77,8 @@ _ROOMS = {
     "prediction": ("Prediction",),
     "ranking": ("Ranking", "rank_sources"),
     "serving": ("MultiTaskPredictor",),
-    "sources": ("Shelf", "Source"),
+    "shelf": ("Shelf",),
+    "sources": ("Source",),
     "tasks": ("Task", "few_shot", "load_task"),
     "training": ("JointResult", "TrainResult", "evaluate", "train", "train_joint"),
 }

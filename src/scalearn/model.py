@@ -32,8 +32,9 @@ from scalearn.pushing import Pushed, Pushing
 from scalearn.quantised import is_quantised
 from scalearn.ranking import DECIDING, TaskEvidence, rank_sources
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer, stands_in
+from scalearn.shelf import Shelf
 from scalearn.sites import Shape
-from scalearn.sources import Shelf, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 

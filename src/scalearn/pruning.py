@@ -20,7 +20,7 @@ from scalearn.deltas import Omega, Scaled
 from scalearn.deltas.scaling import acting
 from scalearn.errors import InputError
 from scalearn.methods import Method, Setting
-from scalearn.methods.transfer import Transfer
+from scalearn.methods.combine import Transfer
 from scalearn.sites import Placement, Shape
 from scalearn.sources import Source
 

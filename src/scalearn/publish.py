@@ -15,7 +15,9 @@ from typing import Unpack
 from scalearn.errors import InputError
 from scalearn.pushing import Pushed, Pushing, called, upload
 from scalearn.saved import DESCRIPTION, REPLACED, SavedModel
-from scalearn.sources import BUILTIN, SHELF_REPLACED, Shelf, Source
+from scalearn.shelf import REPLACED as SHELF_REPLACED
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN, Source
 from scalearn.sources import DESCRIPTION as SOURCE_DESCRIPTION
 from scalearn.sources import FILES as SOURCE_FILES
 

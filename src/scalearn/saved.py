@@ -30,7 +30,8 @@ from scalearn.heads import Pooling
 from scalearn.hub import PREFIX, is_downloaded, is_repo_id, local_or_fetched, within
 from scalearn.methods import Method, method_from_name
 from scalearn.pushing import Pushed, Pushing, called, upload
-from scalearn.sources import BUILTIN, Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN, Source
 from scalearn.sources import FILES as SOURCE_FILES
 from scalearn.tasks import Task
 

@@ -15,7 +15,7 @@ from scalearn.backbones import load_backbone
 from scalearn.cli import app, main
 from scalearn.interop.formats import stated_backbone
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 
 BERT = Path(__file__).parents[1] / "fixtures" / "adapterhub" / "bert"
 ON_BERT = ("--backbone", BERT / "base")

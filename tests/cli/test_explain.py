@@ -15,7 +15,7 @@ from scalearn.cli import explain as commands
 from scalearn.errors import InputError
 from scalearn.methods import Probing
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 app = typer.Typer()

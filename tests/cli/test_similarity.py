@@ -14,9 +14,10 @@ from typer.testing import CliRunner, Result
 from scalearn.backbones import Backbone
 from scalearn.cli import similarity as module
 from scalearn.errors import InputError
+from scalearn.shelf import Shelf
 from scalearn.similarity import embed_task
 from scalearn.similarity import similarity as between
-from scalearn.sources import Shelf, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task, load_task
 
 app = typer.Typer()

@@ -11,7 +11,8 @@ from scalearn.backbones import Backbone
 from scalearn.errors import InputError
 from scalearn.experiments import Run, compare, markdown, summarise
 from scalearn.experiments.draw import Draw
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 CHANGES = {"epochs": 1}

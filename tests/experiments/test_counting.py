@@ -11,7 +11,7 @@ from scalearn.experiments.counting import KNOWN, Skeleton, count, count_all, ske
 from scalearn.joint import JointModel
 from scalearn.methods import REGISTRY, LoRA, ProPETL, method_from_name
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 PUBLISHED = {

@@ -12,7 +12,8 @@ from scalearn.errors import InputError
 from scalearn.experiments import growth
 from scalearn.experiments.growth import Grown, grow
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 

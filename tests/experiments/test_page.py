@@ -9,7 +9,7 @@ import pytest
 from scalearn.experiments.compare import Row
 from scalearn.experiments.heatmap import omega_heatmap
 from scalearn.experiments.page import Example, write_page
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import load_task
 
 

@@ -19,7 +19,7 @@ from scalearn.experiments.probe_report import tables, write_probe
 from scalearn.experiments.sealed import DamagedError
 from scalearn.methods import Probing, changed, recipe_for
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import train
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scalearn.cli import main
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 
 BERT = Path(__file__).parents[1] / "fixtures" / "adapterhub" / "bert"
 

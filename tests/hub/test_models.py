@@ -20,7 +20,8 @@ from scalearn.methods import Adapter
 from scalearn.model import TransferModel
 from scalearn.saved import SavedModel
 from scalearn.serving import MultiTaskPredictor
-from scalearn.sources import BUILTIN, Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN, Source
 from scalearn.tasks import Task
 
 FACTS: dict[str, Any] = {

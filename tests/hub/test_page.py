@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from scalearn.cli import app
 from scalearn.errors import InputError
 from scalearn.model import TransferModel
-from scalearn.sources import BUILTIN, Shelf
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN
 from scalearn.tasks import Task
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")

@@ -15,7 +15,8 @@ from huggingface_hub import ModelCard, constants
 
 from scalearn.backbones import Backbone
 from scalearn.errors import InputError
-from scalearn.sources import BUILTIN, Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN, Source
 
 Make = Callable[..., Source]
 

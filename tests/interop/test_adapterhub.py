@@ -26,8 +26,9 @@ from scalearn.kinds import Kind
 from scalearn.methods import Adapter, LoRA, Method, ScaLearn
 from scalearn.methods.combine import averaged
 from scalearn.model import TransferModel
+from scalearn.shelf import Shelf
 from scalearn.sites import LAYER
-from scalearn.sources import Shelf, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "adapterhub"

@@ -29,7 +29,8 @@ from scalearn.errors import InputError
 from scalearn.interop.peft import read_peft, write_peft
 from scalearn.methods import IA3, LoRA, Method, method_from_name
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 LAYERS, SPREAD = 3, 0.3

@@ -15,7 +15,7 @@ from scalearn.model import TransferModel
 from scalearn.serving.app import Service
 from scalearn.serving.server import listen
 from scalearn.serving.server import server as server_of
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 Build = Callable[..., TransferModel]

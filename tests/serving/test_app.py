@@ -20,7 +20,7 @@ from scalearn.serving import limits
 from scalearn.serving.app import Service
 from scalearn.serving.limits import Limits
 from scalearn.serving.messages import Inputs, Rows
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 Serve = Callable[..., str]

@@ -23,8 +23,9 @@ from scalearn.methods import (
     method_from_name,
 )
 from scalearn.model import TransferModel
+from scalearn.shelf import Shelf
 from scalearn.sites import Shape
-from scalearn.sources import Shelf, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 Build = Callable[..., TransferModel]

@@ -12,7 +12,7 @@ from scalearn import MultiTaskPredictor
 from scalearn.model import TransferModel
 from scalearn.serving.app import Service
 from scalearn.serving.server import listen, server
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome", "chromium-browser"))), None)

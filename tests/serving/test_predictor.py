@@ -13,7 +13,7 @@ from scalearn import InputError, MultiTaskPredictor
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.model import TransferModel
 from scalearn.serving import UnknownTask
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 Build = Callable[..., TransferModel]

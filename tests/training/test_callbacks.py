@@ -11,7 +11,7 @@ import torch
 
 from scalearn.methods import Recipe
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import TrainResult, train
 from scalearn.training.callbacks import Meter, OmegaHistory, StopAtCheckpoint, Stopped

@@ -20,7 +20,8 @@ from torch import Tensor
 from scalearn.backbones import load_backbone
 from scalearn.errors import InputError
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.training.sharding import shard
 
 WORKER = Path(__file__).with_name("two_processes.py")

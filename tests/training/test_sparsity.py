@@ -10,7 +10,7 @@ import torch
 
 from scalearn.methods import Recipe, ScaLearn
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import optimizer_for, train
 from scalearn.training.callbacks import StopAtCheckpoint, Stopped

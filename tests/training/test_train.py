@@ -23,7 +23,8 @@ from scalearn.encoding import encode
 from scalearn.errors import InputError
 from scalearn.methods import REGISTRY, Adapter, Method, Recipe, changed
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training import TrainResult, evaluate, train
 from scalearn.training.trainer import TransferTrainer

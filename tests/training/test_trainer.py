@@ -15,7 +15,7 @@ from scalearn.joint import JointModel
 from scalearn.methods import REGISTRY, JointRecipe, Recipe, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import Attention, Precision
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import train, train_joint
 from scalearn.training.checks import check_attention

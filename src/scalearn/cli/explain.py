@@ -13,7 +13,8 @@ from rich.table import Table
 
 from scalearn.atomic import refuse_existing
 from scalearn.cli import options as o
-from scalearn.cli.use import Rows, load_model, uncollected
+from scalearn.cli.groups import Rows, grouped
+from scalearn.cli.use import load_model, uncollected
 
 if TYPE_CHECKING:
     from scalearn.model import TransferModel
@@ -22,19 +23,11 @@ if TYPE_CHECKING:
 
 _console = Console(highlight=False)
 
-Split = Annotated[str | None, typer.Option(help="dev or test, of a task that scalearn knows; else dev.")]
-LabelledFile = Annotated[
-    Path | None, typer.Option("--file", help="Labelled rows of your own, with the columns of training.")
-]
 
-
+@grouped
 def explain(
     model: o.Model,
-    split: Split = None,
-    data: o.Data = None,
-    file: LabelledFile = None,
-    separator: o.Separator = None,
-    image_folder: o.ImageFolder = None,
+    rows: Rows,
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
     precision: o.PrecisionName = "auto",
@@ -50,7 +43,6 @@ def explain(
 
     Examples: `scalearn explain runs/rte --data glue/`, `scalearn explain runs/reviews --file dev.csv --out explained`
     """
-    rows = Rows(split=split, data=data, file=file, separator=separator, image_folder=image_folder)
     rows.check()
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
@@ -61,7 +53,7 @@ def explain(
     loaded = _transferred(model, sources, backbone)
     target, split = rows.of(loaded.task, model=model, usual="dev")
     found = explain_model(loaded, split, task=target, precision=precision)
-    found = found if file is None else replace(found, split=file.name)
+    found = found if rows.file is None else replace(found, split=rows.file.name)
     table = Table(HEADINGS[0], title=escape(title(found)))
     for heading in HEADINGS[1:]:
         table.add_column(heading, justify="right")
@@ -75,9 +67,11 @@ def explain(
         print(f"the same as explanation.md, explanation.json, omega.png and omega.svg in {out}")
 
 
+@grouped
 def prune(
     model: o.Model,
     out: o.Out,
+    rows: Rows,
     threshold: Annotated[
         float | None,
         typer.Option(help="Drop sources whose coefficients are all at most this share of the largest one; 0."),
@@ -85,11 +79,6 @@ def prune(
     keep: Annotated[
         int | None, typer.Option(help="Instead, keep so many sources: those of the largest mean |omega|.")
     ] = None,
-    split: Split = None,
-    data: o.Data = None,
-    file: LabelledFile = None,
-    separator: o.Separator = None,
-    image_folder: o.ImageFolder = None,
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
     precision: o.PrecisionName = "auto",
@@ -100,12 +89,10 @@ def prune(
 
     Example: `scalearn prune runs/reviews --keep 3 --out runs/reviews-3 --file dev.csv`
     """
-    rows = Rows(split=split, data=data, file=file, separator=separator, image_folder=image_folder)
     rows.check()
     refuse_existing(out, overwrite=overwrite)
     loaded = _transferred(model, sources, backbone)
-    asked = any(given is not None for given in (split, data, file))
-    target, split = rows.of(loaded.task, model=model, usual="dev") if asked else (None, "")
+    target, split = rows.of(loaded.task, model=model, usual="dev") if rows.asked else (None, "")
     before = None if target is None else _scores(loaded, target, split, precision)
     found = loaded.strengths()
     loaded.prune(threshold=threshold, keep=keep)
@@ -120,8 +107,8 @@ def prune(
     measured = {}
     if target is not None and before is not None:
         after = _scores(loaded, target, split, precision)
-        measured = {} if file is not None else {"metrics": {**loaded.facts.get("metrics", {}), split: after}}
-        metric, name = target.main_metric, split if file is None else file.name
+        measured = {} if rows.file is not None else {"metrics": {**loaded.facts.get("metrics", {}), split: after}}
+        metric, name = target.main_metric, split if rows.file is None else rows.file.name
         was, now = 100 * before[metric], 100 * after[metric]
         print(f"{name} ({len(target.splits[split])} rows): {metric} {was:.1f} before, {now:.1f} now ({now - was:+.1f})")
     loaded.save_pretrained(out, include_sources=include_sources, overwrite=overwrite, extra=measured)

@@ -12,7 +12,8 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -22,7 +23,7 @@ from scalearn.errors import InputError
 
 if TYPE_CHECKING:
     from scalearn.experiments.draw import Draw
-    from scalearn.sources import Shelf
+    from scalearn.shelf import Shelf
     from scalearn.tasks import Task
 
 MethodOptions = Annotated[
@@ -113,6 +114,49 @@ class Sources:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Which labelled rows are asked for: a split of a known task, or a file."""
+
+    split: Annotated[
+        str | None, typer.Option(help="dev or test, of a task that scalearn knows; else test, or dev to explain.")
+    ] = None
+    data: o.Data = None
+    file: Annotated[Path | None, typer.Option(help="Labelled rows of your own, with the columns of training.")] = None
+    separator: o.Separator = None
+    image_folder: o.ImageFolder = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether any were."""
+        return any(given is not None for given in (self.split, self.data, self.file))
+
+    def check(self) -> None:
+        """Raises `InputError` if the options contradict one another; before anything is loaded."""
+        if self.file is not None and (self.split is not None or self.data is not None):
+            raise InputError("--file stands for the rows to score: leave out --split and --data")
+        if self.file is None and self.image_folder is not None:
+            raise InputError("--image-folder is where the images of --file lie: give it too")
+
+    def of(self, own: Task, *, model: Path, usual: str) -> tuple[Task, str]:
+        """The task with these rows, and their split.
+
+        Args:
+            own: the task of a model, without rows.
+            model: its folder, for messages.
+            usual: the split of a known task where none was asked for.
+        """
+        from scalearn.tasks import load_task, task_names
+
+        if self.file is not None:
+            marks = ";" if self.separator is None else self.separator
+            return own.with_file(self.file, separator=marks, image_folder=self.image_folder), "test"
+        known = load_task(own.name, data=self.data) if own.name in task_names() else None
+        if known is None or _rows_of(known) != _rows_of(own):
+            raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
+        return replace(known, max_length=own.max_length), self.split or usual
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """How to train one model, and what to do with the folder of the result."""
 
@@ -176,6 +220,11 @@ def method_options(given: Sequence[str] | None) -> dict[str, Any]:
         except ValueError:
             options[name.strip()] = value
     return options
+
+
+def _rows_of(task: Task) -> tuple[object, ...]:
+    """What two tasks must agree in to be one, whatever else was changed or measured since."""
+    return task.kind, task.text, task.image, task.label, task.labels, task.choices
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

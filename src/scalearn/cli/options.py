@@ -16,7 +16,7 @@ import typer
 from scalearn.errors import InputError
 
 if TYPE_CHECKING:
-    from scalearn.sources import Shelf
+    from scalearn.shelf import Shelf
     from scalearn.tasks import Task
 
 _DATA, _TRAINING, _COMPUTATION = "Your own data", "Training", "Computation"
@@ -243,7 +243,7 @@ def note_own_data(task: Task, shelf: Shelf) -> None:
 
 def load_shelf(name: str, *, only: str | None = None, exclude: str | None = None) -> Shelf:
     """The shelf that the options describe."""
-    from scalearn.sources import Shelf
+    from scalearn.shelf import Shelf
 
     shelf = Shelf(name)
     if only is not None:

@@ -66,7 +66,7 @@ def _note_backbone(folder: str, backbone: str | None) -> None:
     """Says so when others will not find the backbone by its name."""
     from scalearn.cards import shareable_name
     from scalearn.saved import DESCRIPTION, SavedModel
-    from scalearn.sources import Shelf
+    from scalearn.shelf import Shelf
 
     if backbone is not None:
         return

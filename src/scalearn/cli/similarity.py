@@ -21,7 +21,8 @@ from scalearn.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from scalearn.sources import Shelf, Source
+    from scalearn.shelf import Shelf
+    from scalearn.sources import Source
     from scalearn.tasks import Task
 
 _console = Console(highlight=False)
@@ -136,8 +137,8 @@ def _csv(rows: Sequence[str], columns: Sequence[str], values: np.ndarray) -> str
 
 def _updated(shelf: Shelf, given: Mapping[str, Task], *, data: Path | None) -> Shelf:
     """The shelf with the embeddings that its sources lacked, computed from the data of their tasks and stored."""
+    from scalearn.shelf import Shelf
     from scalearn.similarity import embed_task
-    from scalearn.sources import Shelf
     from scalearn.tasks import task_names
 
     lacking = [source for source in shelf if not source.embedding]

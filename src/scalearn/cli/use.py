@@ -7,7 +7,6 @@ import gc
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ import typer
 
 from scalearn.atomic import refuse_existing, write_text
 from scalearn.cli import options as o
+from scalearn.cli.groups import Rows, grouped
 from scalearn.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,50 +34,11 @@ JointTask = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Which labelled rows are asked for: a split of a known task, or a file."""
-
-    split: str | None
-    data: Path | None
-    file: Path | None
-    separator: str | None = None
-    image_folder: Path | None = None
-
-    def check(self) -> None:
-        """Raises `InputError` if the options contradict one another; before anything is loaded."""
-        if self.file is not None and (self.split is not None or self.data is not None):
-            raise InputError("--file stands for the rows to score: leave out --split and --data")
-        if self.file is None and self.image_folder is not None:
-            raise InputError("--image-folder is where the images of --file lie: give it too")
-
-    def of(self, own: Task, *, model: Path, usual: str) -> tuple[Task, str]:
-        """The task with these rows, and their split.
-
-        Args:
-            own: the task of a model, without rows.
-            model: its folder, for messages.
-            usual: the split of a known task where none was asked for.
-        """
-        from scalearn.tasks import load_task, task_names
-
-        if self.file is not None:
-            marks = ";" if self.separator is None else self.separator
-            return own.with_file(self.file, separator=marks, image_folder=self.image_folder), "test"
-        known = load_task(own.name, data=self.data) if own.name in task_names() else None
-        if known is None or _rows_of(known) != _rows_of(own):
-            raise InputError(f"{model} was trained on rows of your own ({own.name}): give labelled rows with --file")
-        return replace(known, max_length=own.max_length), self.split or usual
-
-
+@grouped
 def evaluate(
     model: o.Model,
+    rows: Rows,
     task: JointTask = None,
-    split: Annotated[str | None, typer.Option(help="dev or test, of a task that scalearn knows; else test.")] = None,
-    data: o.Data = None,
-    file: Annotated[Path | None, typer.Option(help="Labelled rows of your own, with the columns of training.")] = None,
-    separator: o.Separator = None,
-    image_folder: o.ImageFolder = None,
     sources: o.MovedSources = None,
     backbone: o.MovedBackbone = None,
     precision: o.PrecisionName = "auto",
@@ -90,7 +51,6 @@ def evaluate(
         from scalearn.joint import JointModel
         from scalearn.training import evaluate as score
 
-    rows = Rows(split=split, data=data, file=file, separator=separator, image_folder=image_folder)
     rows.check()
     loaded = load_model(model, task, sources, backbone)
     own = loaded.task(str(task)) if isinstance(loaded, JointModel) else loaded.task
@@ -215,11 +175,6 @@ def _load_answers(
         own = loaded.task(str(task))
         return own, partial(loaded.predict, task=own.name, precision=precision)
     return loaded.task, partial(loaded.predict, precision=precision)
-
-
-def _rows_of(task: Task) -> tuple[object, ...]:
-    """What two tasks must agree in to be one, whatever else was changed or measured since."""
-    return task.kind, task.text, task.image, task.label, task.labels, task.choices
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from scalearn.experiments.machine import peak_memory
 from scalearn.experiments.tables import markdown_table
 from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training import train
 

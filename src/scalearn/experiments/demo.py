@@ -8,7 +8,8 @@ from pathlib import Path
 from scalearn.experiments.compare import Row, Run, compare, summarise
 from scalearn.experiments.page import Example, write_page
 from scalearn.model import TransferModel
-from scalearn.sources import BUILTIN, Shelf
+from scalearn.shelf import Shelf
+from scalearn.sources import BUILTIN
 from scalearn.tasks import load_task
 
 METHODS = ("head", "adapter", "scalearn", "scalearn-uniform", "scalearn++", "scalearn-uniform++")

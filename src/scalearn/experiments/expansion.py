@@ -17,7 +17,7 @@ from scalearn.experiments.probe import points_of
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.sizes import size_of
 from scalearn.methods import Method, Probing, changed, joint_recipe_for, recipe_for
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 
 
 def plan_of(asked: Experiment) -> Plan:

@@ -21,8 +21,9 @@ from scalearn.errors import InputError
 from scalearn.methods import Adapter, Method, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
 from scalearn.saved import DESCRIPTION, SavedModel
+from scalearn.shelf import Shelf
 from scalearn.sources import DESCRIPTION as SOURCE
-from scalearn.sources import Shelf, Source, check_name
+from scalearn.sources import Source, check_name
 from scalearn.tasks import Task
 from scalearn.training import train
 from scalearn.training.checks import check_rows

@@ -26,7 +26,7 @@ from scalearn.experiments.draw import ALL_ROWS, Draw
 from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.methods import Probing, Protocol, Recipe, changed, recipe_for
 from scalearn.model import TransferModel
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import train
 

@@ -35,7 +35,8 @@ from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe, Recipe
 from scalearn.model import TransferModel
 from scalearn.saved import DESCRIPTION, WEIGHTS
-from scalearn.sources import Shelf, Source
+from scalearn.shelf import Shelf
+from scalearn.sources import Source
 from scalearn.tasks import Task, load_task, unpublished_rows
 from scalearn.training import JointResult, TrainResult, train, train_joint
 from scalearn.training.callbacks import Meter, OmegaHistory, StopAtCheckpoint, Stopped

@@ -22,16 +22,10 @@ from scalearn.methods.registry import (
     method_from_name,
     recipe_for,
 )
+from scalearn.methods.scaling import Probing, ScaLearn, UniformAverage
+from scalearn.methods.search import BestSource, LoraHub
 from scalearn.methods.single import IA3, Adapter, CompacterPlusPlus, FullFineTuning, HeadOnly, LoRA, ProPETL
-from scalearn.methods.transfer import (
-    AdapterFusion,
-    AdapterSoup,
-    BestSource,
-    LoraHub,
-    Probing,
-    ScaLearn,
-    UniformAverage,
-)
+from scalearn.methods.transfer import AdapterFusion, AdapterSoup
 
 __all__ = [
     "IA3",

@@ -1,9 +1,9 @@
-"""The step that transfer methods share: from sources to one fused delta per site."""
+"""What transfer methods share: their base class, and the step from sources to one fused delta per site."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import nn
 
@@ -20,9 +20,29 @@ from scalearn.deltas import (
 )
 from scalearn.deltas.soup import average
 from scalearn.errors import InputError
+from scalearn.methods.base import Method
 from scalearn.methods.sharing import share
 from scalearn.sites import LAYER, Placement
 from scalearn.sources import Source
+
+
+class Transfer(Method):
+    """A method that combines sources."""
+
+    stage: ClassVar = "transfer"
+    scales_sources: ClassVar[bool] = False
+    """Whether each source has coefficients of its own, so that one can be taken away."""
+
+    def narrowed(self, kept: Sequence[int]) -> Transfer:
+        """The method of a model that is left with these sources, its coefficients as they act (`scalearn.pruning`).
+
+        Raises:
+            InputError: there is nothing to prune.
+        """
+        raise InputError(
+            f"method {self.name!r} has nothing to prune: scalearn (all variants), probing and lorahub have a "
+            "coefficient for each source"
+        )
 
 
 def placements(sources: Sequence[Source], *, complete: bool = False) -> dict[str, list[Sequence[nn.Module]]]:

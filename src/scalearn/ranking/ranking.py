@@ -20,7 +20,7 @@ from scalearn.backbones import MINILM, Backbone, chosen_backbone
 from scalearn.errors import InputError
 from scalearn.ranking.criteria import DECIDING, Criterion, Scores, judged, ranks, together
 from scalearn.ranking.evidence import TaskEvidence
-from scalearn.sources import Shelf
+from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 
 

@@ -34,8 +34,9 @@ from scalearn.serving.computation import Computation, Question
 from scalearn.serving.mixture import MixedLayer, MixedLinear
 from scalearn.serving.storage import HeadStorage, Usage
 from scalearn.serving.target import Room, Target, places_of
+from scalearn.shelf import Shelf
 from scalearn.sites import LAYER
-from scalearn.sources import Shelf, Source
+from scalearn.sources import Source
 from scalearn.tasks import Task
 
 HEAD_MEMORY = 256 * 2**20
