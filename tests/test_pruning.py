@@ -70,7 +70,7 @@ def test_only_the_dropped_terms_are_missing(build: Build, method: Method, tmp_pa
     model.save_pretrained(tmp_path / "pruned")
     loaded = TransferModel.from_pretrained(tmp_path / "pruned")
     assert torch.equal(logits(loaded), logits(model)) and buffers(loaded) == buffers(model)
-    assert loaded.facts["pruned_from"]["sources"] == ["cola", "mrpc", "rte"]
+    assert [source["name"] for source in loaded.facts["pruned_from"]["sources"]] == ["cola", "mrpc", "rte"]
     torch.testing.assert_close(logits(loaded.fold()), expected)
 
 
@@ -103,6 +103,16 @@ def test_scores_that_are_no_longer_its_own_are_put_aside(build: Build) -> None:
     model.prune(threshold=0.1)
     assert "metrics" not in model.facts and model.facts["other"] == 1
     assert model.facts["pruned_from"]["metrics"] == {"dev": {"accuracy": 0.9}}
+
+
+def test_a_model_pruned_twice_remembers_what_it_was_first(build: Build) -> None:
+    model = build()
+    model.facts = {"metrics": {"dev": {"accuracy": 0.9}}}
+    model.prune(keep=2).prune(keep=1)
+    last = model.facts["pruned_from"]
+    assert len(last["sources"]) == 2 and last["metrics"] == {}
+    assert len(last["pruned_from"]["sources"]) == 3
+    assert last["pruned_from"]["metrics"] == {"dev": {"accuracy": 0.9}}
 
 
 def test_nothing_to_drop_leaves_the_model_as_it_was(build: Build) -> None:

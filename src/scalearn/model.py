@@ -33,7 +33,7 @@ from scalearn.quantised import is_quantised
 from scalearn.ranking import DECIDING, TaskEvidence, rank_sources
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer, stands_in
 from scalearn.shelf import Shelf
-from scalearn.sites import Shape
+from scalearn.sites import Placement, Shape
 from scalearn.sources import Source
 from scalearn.tasks import Task
 
@@ -219,12 +219,6 @@ class TransferModel(AdaptedModel):
                 "over the backbone as it was before (from_pretrained(..., backbone=load_backbone(NAME))), or leave it "
                 "unfolded"
             )
-        before = {
-            "method": self.method.name,
-            "options": self.method.model_dump(),
-            "sources": [{"name": source.name, "sha256": source.digest()} for source in self.sources],
-            "trained_parameters": self.parameter_counts(),
-        }
         if not isinstance(self.method, LoRA):
             if not self.deltas or not all(isinstance(delta, Scaled) for delta in self.deltas):
                 raise InputError(
@@ -232,11 +226,7 @@ class TransferModel(AdaptedModel):
                     "lora, have"
                 )
             folded = folded_deltas(self.placement)
-            sites.detach(self.backbone)
-            sites.attach(self.backbone, folded)
-            self.method = folded_method(folded)
-            self.sources = ()
-            self.facts = {**self.facts, "folded_from": before}
+            self._become(folded, method=folded_method(folded), sources=(), fact="folded_from")
         if isinstance(self.method, LoRA):
             self.method = self.method.model_copy(update={"folded": True})
             for site, layers in folded.items():
@@ -273,19 +263,35 @@ class TransferModel(AdaptedModel):
             self.placement, method=self.method, sources=self.sources, kept=kept, shape=Shape.of(self.backbone)
         )
         if len(kept) < len(found):
-            before = {
-                "method": self.method.name,
-                "options": self.method.model_dump(),
-                "sources": [source.name for source in self.sources],
-            }
+            stale: dict[str, Any] = {}
             if any(one.largest for t, one in enumerate(found) if t not in kept):  # else it answers as before
-                before["metrics"] = self.facts.get("metrics", {})
+                stale = {"metrics": self.facts.get("metrics", {})}
                 self.facts = {name: fact for name, fact in self.facts.items() if name != "metrics"}
-            sites.detach(self.backbone)
-            sites.attach(self.backbone, left)
-            self.method, self.sources = method, tuple(self.sources[t] for t in kept)
-            self.facts = {**self.facts, "pruned_from": before}
+            self._become(left, method=method, sources=[self.sources[t] for t in kept], fact="pruned_from", stale=stale)
         return cast(TransferModel, self.train(self.training))
+
+    def _become(
+        self,
+        deltas: Placement,
+        *,
+        method: Method,
+        sources: Sequence[Source],
+        fact: str,
+        stale: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Puts other deltas in the place of its own; keeps as a fact what it was, and `stale`, earlier ones within."""
+        was = {
+            "method": self.method.name,
+            "options": self.method.model_dump(),
+            "sources": [{"name": source.name, "sha256": source.digest()} for source in self.sources],
+            "trained_parameters": self.parameter_counts(),
+            **(stale or {}),
+            **({fact: self.facts[fact]} if fact in self.facts else {}),
+        }
+        sites.detach(self.backbone)
+        sites.attach(self.backbone, deltas)
+        self.method, self.sources = method, tuple(sources)
+        self.facts = {**self.facts, fact: was}
 
     @property
     def makes_source(self) -> bool:
