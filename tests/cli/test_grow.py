@@ -31,8 +31,8 @@ def test_a_target_of_your_own_and_again(
     words = [shelf_folder, "--train-file", path, "--out", tmp_path / "runs", "--backbone", tiny_backbone]
     words += ["--epochs", 1, "--quiet", "--method", "scalearn-uniform", "--option", "keep=2"]
 
-    def run() -> str:
-        result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    def run(*more: object) -> str:
+        result = CliRunner().invoke(app, [str(word) for word in (*words, *more)], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
 
@@ -46,6 +46,14 @@ def test_a_target_of_your_own_and_again(
     assert "keep" in (tmp_path / "runs" / "reviews" / "scalearn.json").read_text()
     again = run()
     assert "reviews: 3 sources, 0 s" in again and again.splitlines()[1:] == said.splitlines()[1:]
+    assert "more: 4 sources" in run("--name", "more"), "the next target has the one before"
+    for more, said in (
+        (["--epochs", 2], "reviews was made with epochs 1, not 2: give another folder"),
+        (["--option", "keep=1"], "reviews was made with option keep 2, not 1: give another folder"),
+        (["--name", "more", "--seed", 1], "more was made with seed 0, not 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            run(*more)
 
 
 def test_neither_task_nor_file(tmp_path: Path) -> None:

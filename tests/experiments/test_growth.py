@@ -10,7 +10,9 @@ import pytest
 
 from scalearn.errors import InputError
 from scalearn.experiments import growth
+from scalearn.experiments.grown import Asked
 from scalearn.experiments.growth import Grown, grow
+from scalearn.methods import Recipe, ScaLearn
 from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
 from scalearn.sources import Source
@@ -31,8 +33,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(tiny_backbone: str, shelf: Path, tasks: list[Task], **how: Any) -> list[Grown]:
-    out = shelf.parent / "runs"
-    return grow(shelf, tasks, out=out, backbone=tiny_backbone, changes={"epochs": 1}, progress=False, **how)
+    how = {"out": shelf.parent / "runs", "changes": {"epochs": 1}, **how}
+    return grow(shelf, tasks, backbone=tiny_backbone, progress=False, **how)
 
 
 def named(task: Task, *names: str) -> list[Task]:
@@ -100,12 +102,53 @@ def test_sources_beside_the_shelf_give_way_to_those_on_it(
     assert combined.sha256 == Source.load(tmp_path / "own" / "rte").sha256
 
 
-def test_another_run_in_the_place_is_refused(tiny_backbone: str, task: Task, shelf_folder: Path) -> None:
+def test_what_was_made_otherwise_is_refused(
+    tiny_backbone: str, task: Task, shelf_folder: Path, trained: list[str]
+) -> None:
     run(tiny_backbone, shelf_folder, named(task, "one"))
-    with pytest.raises(InputError, match=r"is of method scalearn, seed 0 and 32 training rows, not scalearn\+\+, 0"):
-        run(tiny_backbone, shelf_folder, named(task, "one"), method="scalearn++")
-    with pytest.raises(InputError, match="not scalearn, 1 and 32"):
-        run(tiny_backbone, shelf_folder, named(task, "one"), seed=1)
+    trained.clear()
+    place, fewer = shelf_folder.parent / "runs" / "one", task.take(train_rows=20, seed=0)
+    refused: list[tuple[str, dict[str, Any]]] = [
+        (r"method scalearn, not scalearn\+\+: give another folder", {"method": "scalearn++"}),
+        ("option keep none, not 2: give", {"method": ScaLearn(keep=2)}),
+        ("seed 0, not 1: give", {"seed": 1}),
+        ("epochs 1, not 2: give", {"changes": {"epochs": 2}}),
+        ("patience 10, not 3; epochs 1, not 2: give", {"changes": {"epochs": 2, "patience": 3}}),
+        ("32 training rows, not 20: give", {"tasks": named(fewer, "one")}),
+        (
+            "other rows: give",
+            {"tasks": named(replace(task, splits={**task.splits, "dev": fewer.splits["train"]}), "one")},
+        ),
+    ]
+    for said, how in refused:
+        with pytest.raises(InputError, match=f"{place} was made with .*{said}"):
+            run(tiny_backbone, shelf_folder, **{"tasks": named(task, "two", "one"), **how})
+    (place / "grown.json").unlink()  # as made by another command: what is known is compared
+    with pytest.raises(InputError, match="epochs 1, not 2: give another folder"):
+        run(tiny_backbone, shelf_folder, named(task, "one"), changes={"epochs": 2})
+    run(tiny_backbone, shelf_folder, named(task, "one"))
+    assert trained == [], "all are refused before anything is trained"
+
+
+def test_a_source_that_was_grown_otherwise_is_refused_and_another_is_taken(
+    tiny_backbone: str, task: Task, tmp_path: Path, trained: list[str]
+) -> None:
+    run(tiny_backbone, tmp_path / "shelf", named(task, "one"))
+    for out in ("runs", "others"):
+        with pytest.raises(InputError, match="shelf/one was made with epochs 1, not 2: give another shelf"):
+            run(tiny_backbone, tmp_path / "shelf", named(task, "one"), changes={"epochs": 2}, out=tmp_path / out)
+    (tmp_path / "shelf" / "one" / "grown.json").unlink()
+    run(tiny_backbone, tmp_path / "shelf", named(task, "one"), changes={"epochs": 2})
+    assert trained == ["shelf/one"]
+
+
+def test_an_option_of_a_later_version_is_no_difference(tiny_backbone: str, task: Task) -> None:
+    recipe = Recipe(learning_rate=1e-3, head_learning_rate=1e-3, epochs=2)
+    asked = Asked.of(ScaLearn(), recipe, task, seed=0, backbone=tiny_backbone)
+    kept = {"method": "scalearn", "options": {"uniform": False}, "recipe": {"epochs": 2, "gone": 1}}
+    assert list(asked.differences(kept)) == []
+    kept["recipe"] = {"steps": 7, "epochs": 2}
+    assert list(asked.differences(kept)) == ["steps 7, not none"]
 
 
 def test_bad_input_is_refused_before_anything_is_trained(

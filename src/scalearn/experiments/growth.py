@@ -6,6 +6,10 @@ SHELF/<target>/    the target's own source, trained from scratch on the same row
 The own source is a fresh adapter, not the transferred model folded: that one is T * r wide, grows with every target,
 and holds the other sources a second time. A target's own data never enter its transfer. Folders are whole or absent, so
 what is there is not trained again, and what was interrupted goes on from its last checkpoint.
+
+What was asked for stands beside what was made (``grown.json``): a model or a source that was made otherwise, by another
+recipe, other options, rows or seed, is refused and not taken for what is asked for now. Which sources were combined is
+no part of that, for the shelf has grown since; nor is a source asked about that `grow` did not make.
 """
 
 from __future__ import annotations
@@ -13,11 +17,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scalearn.backbones import MINILM
 from scalearn.errors import InputError
+from scalearn.experiments.grown import Asked, check_model, check_source
 from scalearn.methods import Adapter, Method, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
 from scalearn.saved import DESCRIPTION, SavedModel
@@ -90,8 +96,8 @@ def grow(
         done: called with every target, trained now or found.
 
     Raises:
-        InputError: two targets have one name, or one cannot be trained on; shelf and out are one folder; or a folder
-            holds another model.
+        InputError: two targets have one name, or one cannot be trained on; shelf and out are one folder; or a model or
+            source in its place was made otherwise.
     """
     method = method_from_name(method, stage="transfer") if isinstance(method, str) else method
     if (shelf / SOURCE).is_file():
@@ -104,22 +110,31 @@ def grow(
     for task in tasks:
         check_name(task.name)
         check_rows(task)
+
+    def asked(method: Method, task: Task) -> Asked:
+        recipe = recipe_for(method, protocol, kind=task.kind, task=task.name, few_shot=few_shot)
+        return Asked.of(method, changed(recipe, changes or {}), task, seed=seed, backbone=backbone)
+
+    for task in tasks:
+        check_model(out / task.name, asked(method, task))
+        check_source(shelf / task.name, partial(asked, task=task))
     grown = []
     for index, task in enumerate(tasks):
         started = time.perf_counter()
         sources = _standing(shelf, beside, task)
 
         def learn(method: Method, folder: Path, sources: Shelf | None, task: Task = task) -> None:
-            recipe = recipe_for(method, protocol, kind=task.kind, task=task.name, few_shot=few_shot)
+            told = asked(method, task)
             model = TransferModel.from_backbone(backbone, task=task, method=method, sources=sources, seed=seed)
             train(
                 model,
                 folder,
                 protocol=protocol,
-                recipe=changed(recipe, changes or {}),
+                recipe=told.recipe,
                 seed=seed,
                 command=command,
                 progress=progress,
+                finishing=lambda aside, _: told.keep(aside),
             )
 
         place = out / task.name
@@ -127,7 +142,7 @@ def grow(
         first = there and {source.name for source in sources} <= {*names[index + 1 :]}  # it was learned before these
         if sources and not first and not (place / DESCRIPTION).is_file():
             learn(method, place, Shelf(sources))
-        transferred = _transferred(place, task, method, seed=seed)
+        transferred = _transferred(place)
         if not there:
             learn(_like(sources), shelf / task.name, None)
         found = Grown(
@@ -157,23 +172,11 @@ def _like(sources: Sequence[Source]) -> Method:
     return method_from_name(sources[0].method, **sources[0].options) if sources else Adapter()
 
 
-def _transferred(place: Path, task: Task, method: Method, *, seed: int) -> dict[str, Any]:
-    """What the transferred model combines and scores.
-
-    Raises:
-        InputError: it is another model than was asked for.
-    """
+def _transferred(place: Path) -> dict[str, Any]:
+    """What the transferred model combines and scores."""
     if not (place / DESCRIPTION).is_file():
         return {"sources": (), "transferred": {}}
     saved = SavedModel.read(place)
-    told = saved.facts.get("provenance", {})
-    here = (saved.method.name, told.get("seed"), told.get("rows", {}).get("train"))
-    asked = (method.name, seed, len(task.splits["train"]))
-    if here != asked:
-        raise InputError(
-            f"{place} is of method {here[0]}, seed {here[1]} and {here[2]} training rows, not {asked[0]}, {asked[1]} "
-            f"and {asked[2]}: give another folder (--out), or remove it"
-        )
     return {
         "sources": tuple(source.name for source in saved.sources),
         "transferred": saved.facts.get("metrics", {}),
