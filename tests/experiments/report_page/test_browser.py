@@ -1,5 +1,6 @@
 """The page in headless Chromium: it draws, sorts, opens runs, changes its colours, and asks nothing of the network."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,15 +8,19 @@ from typing import Any
 
 import pytest
 
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
+expect = playwright.expect  # waits: what a click changes is not there at once
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome", "chromium-browser"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: install chromium or google-chrome")
+PATIENCE = 20_000
+"""Milliseconds until what is expected counts as absent: a busy machine is slow."""
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 Open = Any
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
+    expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -32,7 +37,7 @@ def opened(browser: Any) -> Iterator[Open]:
         context = browser.new_context(viewport=viewport, reduced_motion="reduce", **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda message: faults.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on("request", lambda request: faults.append(request.url) if not _own(request.url, path) else None)
@@ -49,9 +54,14 @@ def _own(url: str, path: Path) -> bool:
     return url.split("#")[0] == path.as_uri() or url.startswith("data:")
 
 
+def cells(page: Any, table: str, number: int) -> Any:
+    """The cells of a column that are shown."""
+    return page.locator(f"{table} tbody tr:visible > :nth-child({number})")
+
+
 def column(page: Any, table: str, number: int) -> list[str]:
-    """The texts of a column as they are shown, without spread."""
-    texts = page.locator(f"{table} tbody tr:visible > :nth-child({number})").all_inner_texts()
+    """The texts of a column as they are shown, without spread. Does not wait: expect what came with them before."""
+    texts = cells(page, table, number).all_inner_texts()
     return [text.split(" ± ")[0].split(" se ")[0].split("\n")[0].strip() for text in texts]
 
 
@@ -69,31 +79,33 @@ def run_id(page: Any, condition: str) -> str:
 
 def test_every_figure_is_drawn(opened: Open, example: Path) -> None:
     page = opened(example)
-    assert page.locator("#parameters-plot svg .mark").count() == 6  # head has no score on cb, and so no mean
-    assert "Without a score there: head." in page.inner_text("#parameters-caption")
-    assert page.locator(".plot.ranks svg .mark").count() == 7
+    marks = page.locator("#parameters-plot svg .mark")
+    expect(marks).to_have_count(6)  # head has no score on cb, and so no mean
+    expect(page.locator("#parameters-caption")).to_contain_text("Without a score there: head.")
+    expect(page.locator(".plot.ranks svg .mark")).to_have_count(7)
     ranks = page.locator(".plot.ranks text[text-anchor=middle]")
-    assert ranks.all_text_contents() == [str(rank) for rank in range(1, 8)]
-    assert page.locator("#omega-view td").count() == 5 * 6
-    assert page.locator("#transfer-view td.own").count() == 3
+    expect(ranks).to_have_text([str(rank) for rank in range(1, 8)])
+    expect(page.locator("#omega-view td")).to_have_count(5 * 6)
+    expect(page.locator("#transfer-view td.own")).to_have_count(3)
     page.select_option("#parameters-column", "rte")
-    assert page.locator("#parameters-plot svg .mark").count() == 7
+    expect(marks).to_have_count(7)
 
 
 def test_headings_sort(opened: Open, example: Path) -> None:
     page = opened(example)
     trained, cb = (page.locator(".scores th").nth(place) for place in (1, 5))
     trained.locator("button").click()
-    assert trained.get_attribute("aria-sort") == "descending"
+    expect(trained).to_have_attribute("aria-sort", "descending")
     down = ["2,663,424", "447,264", "11,520", "1,920", "30", "5", "0"]  # as numbers: as texts 447,264 would be first
     assert column(page, ".scores", 2) == down
     trained.locator("button").focus()
     page.keyboard.press("Enter")
-    assert trained.get_attribute("aria-sort") == "ascending"
+    expect(trained).to_have_attribute("aria-sort", "ascending")
     assert column(page, ".scores", 2) == down[::-1]
     for direction in ("descending", "ascending"):
         cb.locator("button").click()
-        assert (cb.get_attribute("aria-sort"), trained.get_attribute("aria-sort")) == (direction, "none")
+        expect(cb).to_have_attribute("aria-sort", direction)
+        expect(trained).to_have_attribute("aria-sort", "none")
         *scores, last = column(page, ".scores", 6)
         assert last == "–"
         assert list(map(float, scores)) == sorted(map(float, scores), reverse=direction == "descending")
@@ -102,6 +114,7 @@ def test_headings_sort(opened: Open, example: Path) -> None:
 def test_differences_sort_through_zero(opened: Open, example: Path) -> None:
     page = opened(example)
     page.click(".pairs th:nth-child(3) button")
+    expect(page.locator(".pairs th:nth-child(3)")).to_have_attribute("aria-sort", "descending")
     differences = [float(text.replace("−", "-")) for text in column(page, ".pairs", 3)]
     assert differences == sorted(differences, reverse=True) and differences[0] > 0 > differences[-1]
 
@@ -109,6 +122,7 @@ def test_differences_sort_through_zero(opened: Open, example: Path) -> None:
 def test_names_sort_from_a(opened: Open, example: Path) -> None:
     page = opened(example)
     page.click(".scores th:first-child button")
+    expect(page.locator(".scores th").first).to_have_attribute("aria-sort", "ascending")
     assert column(page, ".scores", 1)[:4] == ["adapter", "adapterfusion", "head", "scalearn"]
 
 
@@ -118,139 +132,154 @@ def test_a_score_tells_its_interval_and_its_runs(opened: Open, example: Path) ->
         ".score"
     ).nth(1).click()
     card = page.locator("#card")
-    assert "scalearn on rte" in card.inner_text() and "95 % interval" in card.inner_text()
-    assert card.locator("a").all_inner_texts() == ["seed 0", "seed 1", "seed 2"]
+    expect(card).to_be_visible()
+    expect(card).to_contain_text("scalearn on rte")
+    expect(card).to_contain_text("95 % interval")
+    expect(card.locator("a")).to_have_text(["seed 0", "seed 1", "seed 2"])
     page.keyboard.press("Escape")
-    assert not card.is_visible()
+    expect(card).to_be_hidden()
     page.locator(".score").first.focus()
     page.keyboard.press("Enter")
     card.locator("a").nth(1).click()
-    assert "seed 1" in page.inner_text("#run .lead") and not card.is_visible()
+    expect(page.locator("#run .lead").first).to_contain_text("seed 1")
+    expect(card).to_be_hidden()
 
 
 def test_the_slider_goes_through_training(opened: Open, example: Path) -> None:
     page = opened(example)
     cell, slider = page.locator("#omega-view td").first, page.locator("#omega-view input[type=range]")
-    assert "the model that was kept" in page.inner_text("#omega-view output")
+    step, note = page.locator("#omega-view output"), page.locator("#omega-view .note").first
+    expect(step).to_contain_text("the model that was kept")
     kept, colour = cell.inner_text(), cell.evaluate("(cell) => getComputedStyle(cell).backgroundColor")
     slider.focus()
     page.keyboard.press("Home")
-    assert page.inner_text("#omega-view output") == "step 0"
-    assert cell.inner_text() == "0.400" != kept  # 2 / 5 sources
-    assert cell.evaluate("(cell) => getComputedStyle(cell).backgroundColor") != colour
+    expect(step).to_have_text("step 0")
+    expect(cell).to_have_text("0.400")  # 2 / 5 sources
+    assert kept != "0.400"
+    expect(cell).not_to_have_css("background-color", colour)
     page.keyboard.press("ArrowRight")
-    assert page.inner_text("#omega-view output") == "step 16"
-    assert "about where omega started, 0.400" in page.inner_text("#omega-view .note")
+    expect(step).to_have_text("step 16")
+    expect(note).to_contain_text("about where omega started, 0.400")
     page.select_option("#omega-view select", "0")
-    assert "about 0" in page.inner_text("#omega-view .note")
+    expect(note).to_contain_text("about 0")
+    expect(note).not_to_contain_text("about where omega started")
 
 
 def test_hints_have_the_numbers(opened: Open, example: Path) -> None:
     page = opened(example)
+    hint = page.locator("#tip")
     page.locator("#omega-view td").nth(7).hover()
-    assert page.inner_text("#tip").startswith("qqp, layer 2\nomega 0.")
+    expect(hint).to_have_text(re.compile(r"^qqp, layer 2\nomega 0\."), use_inner_text=True)
     page.locator("#parameters-plot g").first.focus()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
-    assert "parameters" in page.inner_text("#tip")
+    expect(hint).to_contain_text("parameters")
     page.keyboard.press("Escape")
-    assert not page.locator("#tip").is_visible()
+    expect(hint).to_be_hidden()
 
 
 def test_methods_choose_their_heat_map(opened: Open, example: Path) -> None:
     page = opened(example)
     target = page.locator("#omega-choice").get_by_label("Target")
     target.select_option("cb")
-    assert page.locator("#omega-view tbody th").all_inner_texts() == ["mnli", "qqp", "sst2", "cola", "rte", "cb"]
+    expect(page.locator("#omega-view tbody th")).to_have_text(["mnli", "qqp", "sst2", "cola", "rte", "cb"])
     page.locator("#omega-choice").get_by_label("Method").select_option("scalearn++")
-    assert page.locator("#omega-view thead th").all_inner_texts() == ["source", "all 6 layers"]
-    assert target.input_value() == "cb"
+    expect(page.locator("#omega-view thead th")).to_have_text(["source", "all 6 layers"])
+    expect(target).to_have_value("cb")
 
 
 def test_a_run_has_a_page_and_a_way_back(opened: Open, example: Path) -> None:
     page = opened(example)
+    report, run, title = page.locator("#report"), page.locator("#run"), page.locator("#run h1")
     page.locator("#runs-table a", has_text="scalearn++").first.click()
-    assert page.inner_text("#run h1") == "scalearn++ on rte"
-    assert not page.locator("#report").is_visible()
-    assert page.evaluate("document.activeElement.id") == "run-title"
-    text = page.inner_text("#run")
+    expect(title).to_have_text("scalearn++ on rte")
+    expect(report).to_be_hidden()
+    expect(page.locator("#run-title")).to_be_focused()
     for told in ("2.80", "rows right", "3.11.2", "e27a545", "learning rate"):
-        assert told in text
-    assert page.locator("#run .plot svg polyline").count() == 3  # training and dev loss, dev score
-    assert page.locator("#run .links a").all_inner_texts() == [
-        f"{name} (done)" for name in ("mnli", "qqp", "sst2", "cola", "rte")
-    ]
-    page.locator("#run .links a").first.click()
-    assert page.inner_text("#run h1") == "adapter on mnli"
-    assert "scalearn on mrpc seed 0" in page.inner_text("#run")
+        expect(run).to_contain_text(told, use_inner_text=True)
+    expect(run.locator(".plot svg polyline")).to_have_count(3)  # training and dev loss, dev score
+    expect(run.locator(".links a")).to_have_text([f"{name} (done)" for name in ("mnli", "qqp", "sst2", "cola", "rte")])
+    run.locator(".links a").first.click()
+    expect(title).to_have_text("adapter on mnli")
+    expect(run).to_contain_text("scalearn on mrpc seed 0", use_inner_text=True)
     page.go_back()
-    assert page.inner_text("#run h1") == "scalearn++ on rte"
+    expect(title).to_have_text("scalearn++ on rte")
     page.click("#back")
-    assert page.locator("#report").is_visible() and not page.locator("#run").is_visible()
+    expect(report).to_be_visible()
+    expect(run).to_be_hidden()
 
 
 def test_failed_and_open_runs_have_pages(opened: Open, example: Path) -> None:
     page = opened(example)
     failed, left = run_id(page, "run.state === 'failed'"), run_id(page, "run.state === 'open'")
     page = opened(example, at=f"#run/{failed}")
-    assert "RuntimeError: out of memory" in page.inner_text("#run")
-    assert "<b>boom</b>" in page.inner_text("#run pre")
+    expect(page.locator("#run")).to_contain_text("RuntimeError: out of memory")
+    expect(page.locator("#run pre")).to_contain_text("<b>boom</b>")
     page = opened(example, at=f"#run/{left}")
-    assert "to do" in page.inner_text("#run .lead") and "learning rate" in page.inner_text("#run")
-    assert "No run nothing" in opened(example, at="#run/nothing").inner_text("#run h1")
+    expect(page.locator("#run .lead").first).to_contain_text("to do")
+    expect(page.locator("#run")).to_contain_text("learning rate")
+    expect(opened(example, at="#run/nothing").locator("#run h1")).to_contain_text("No run nothing")
 
 
 def test_runs_are_found(opened: Open, example: Path) -> None:
     page = opened(example)
+    names, count = cells(page, "#runs-table", 1), page.locator("#runs-count")
     page.fill("#runs-find", "uniform++ mrpc seed 2")
-    assert column(page, "#runs-table", 1) == ["scalearn-uniform++"]
-    assert page.inner_text("#runs-count") == "1 of 75 runs"
+    expect(names).to_have_text(["scalearn-uniform++"])
+    expect(count).to_have_text("1 of 75 runs")
     page.fill("#runs-find", "")
     page.select_option("#runs-state", "failed")
-    assert column(page, "#runs-table", 1) == ["adapterfusion"]
+    expect(names).to_have_text(["adapterfusion"])
 
 
 def test_pairs_are_filtered(opened: Open, example: Path) -> None:
     page = opened(example)
-    assert len(column(page, ".pairs", 1)) == 21
+    expect(cells(page, ".pairs", 1)).to_have_count(21)
     page.select_option(".pairs-with", "head")
-    assert len(column(page, ".pairs", 1)) == 6
+    expect(cells(page, ".pairs", 1)).to_have_count(6)
 
 
 def test_light_and_dark(opened: Open, example: Path) -> None:
     page = opened(example, color_scheme="dark")
-    background = "getComputedStyle(document.body).backgroundColor"
-    assert page.evaluate(background) == "rgb(18, 22, 28)"
+    dark, light = ("background-color", "rgb(18, 22, 28)"), ("background-color", "rgb(255, 255, 255)")
+    body = page.locator("body")
+    expect(body).to_have_css(*dark)
     page.click("#theme")
-    assert page.evaluate(background) == "rgb(255, 255, 255)"
-    assert page.get_attribute("#theme", "aria-pressed") == "false"
+    expect(body).to_have_css(*light)
+    expect(page.locator("#theme")).to_have_attribute("aria-pressed", "false")
     page.reload()
-    assert page.evaluate(background) == "rgb(255, 255, 255)"  # as it was left
+    expect(body).to_have_css(*light)  # as it was left
     page.click("#theme")
-    assert page.evaluate(background) == "rgb(18, 22, 28)"
-    assert opened(example, color_scheme="light").evaluate(background) == "rgb(255, 255, 255)"
+    expect(body).to_have_css(*dark)
+    expect(opened(example, color_scheme="light").locator("body")).to_have_css(*light)
 
 
 def test_few_shot_curves_and_a_table_for_each_point(opened: Open, made: Any) -> None:
     fields = {"few_shot": {"k": [4, 16, 100]}, "methods": ["head", "adapter", "scalearn"], "seeds": 2}
     path = made({**fields, "tasks": ["rte", "cb"]})
     page = opened(path)
-    assert page.locator("#curves figure h3").all_inner_texts() == ["mean of tasks", "rte", "cb"]
-    assert page.locator("#curves polyline").count() == 9
-    first = column(page, ".scores", 3)
+    expect(page.locator("#curves figure h3")).to_have_text(["mean of tasks", "rte", "cb"])
+    expect(page.locator("#curves polyline")).to_have_count(9)
+    scores = cells(page, ".scores", 3)
+    expect(scores).to_have_count(3)
+    first = scores.all_inner_texts()
     page.select_option("#board", "2")
-    assert column(page, ".scores", 3) != first and len(first) == 3
+    expect(scores).not_to_have_text(first, use_inner_text=True)
+    expect(scores).to_have_count(3)
     page.locator("#curves-legend button", has_text="adapter").click()
-    assert page.locator("#curves polyline").count() == 6
-    assert page.locator("#parameters-plot .mark").count() == 2
+    expect(page.locator("#curves polyline")).to_have_count(6)
+    expect(page.locator("#parameters-plot .mark")).to_have_count(2)
 
 
 def test_probes_are_shown_by_their_coefficient(opened: Open, made: Any) -> None:
     page = opened(made({"methods": [], "tasks": ["rte", "cb"], "probe": {"grid": [0, 1]}, "seeds": 1}))
-    assert page.locator("#probes-view tbody th").all_inner_texts() == ["mnli", "qqp", "sst2", "cola", "rte"]
-    at_one = page.locator("#probes-view td").all_inner_texts()
+    expect(page.locator("#probes-view tbody th")).to_have_text(["mnli", "qqp", "sst2", "cola", "rte"])
+    shown = page.locator("#probes-view td")
+    at_one = shown.all_inner_texts()
+    assert at_one
     page.get_by_label("Coefficient").select_option("0")
-    assert page.locator("#probes-view td").all_inner_texts() != at_one
+    expect(shown).not_to_have_text(at_one, use_inner_text=True)
+    expect(shown).to_have_count(len(at_one))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -260,7 +289,8 @@ def test_a_phone_scrolls_tables_not_the_page(opened: Open, large: Path, scheme: 
     assert page.evaluate("document.querySelector('.scores').parentElement.scrollWidth") > 375
     run = run_id(page, "run.label === 'scalearn'")
     page = opened(large, viewport=NARROW, color_scheme=scheme, at=f"#run/{run}")
-    assert page.locator("#run .heat").is_visible() and overflow(page) == 0
+    expect(page.locator("#run .heat")).to_be_visible()
+    assert overflow(page) == 0
 
 
 def test_hostile_texts_do_nothing(opened: Open, made: Any) -> None:
@@ -268,7 +298,8 @@ def test_hostile_texts_do_nothing(opened: Open, made: Any) -> None:
     methods = [{"name": "head", "label": hostile}, "scalearn", "adapter"]
     path = made({"tasks": ["rte", "cb"], "methods": methods, "seeds": 2}, change=lambda run: {"commit": hostile})
     page = opened(path)
+    expect(page.locator(".scores")).to_contain_text(hostile)
     assert page.locator("img").count() == 0
-    assert hostile in page.inner_text(".scores")
     page.locator("#runs-table a", has_text="img").first.click()
-    assert hostile in page.inner_text("#run h1") and page.locator("img").count() == 0
+    expect(page.locator("#run h1")).to_contain_text(hostile)
+    assert page.locator("img").count() == 0
