@@ -14,7 +14,7 @@ hint, a new run without the source (``--exclude``) is the test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from scalearn.deltas import FixedOmega, Scaled
 from scalearn.deltas.scaling import acting
 from scalearn.encoding import Features, batches
+from scalearn.methods import Method
+from scalearn.methods.combine import Transfer
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, autocast
 from scalearn.pruning import scaling, strengths
@@ -90,6 +92,22 @@ class Explanation:
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Explanation:
+        """What `as_dict` gave, also after JSON.
+
+        Raises:
+            TypeError: fields are missing, or others are there.
+        """
+        effects = tuple(Effect(**effect) for effect in told.get("effects", ()))
+        omega = tuple(tuple(row) for row in told.get("omega", ()))
+        return cls(**{**told, "effects": effects, "layers": tuple(told.get("layers", ())), "omega": omega})
+
+
+def can_explain(method: Method) -> bool:
+    """Whether models of a method have a coefficient for each source, which can be taken away."""
+    return isinstance(method, Transfer) and method.scales_sources
 
 
 def explain(

@@ -102,6 +102,25 @@ def test_run_again_and_report(recipe: Path, tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "runs/small/report.html").is_file()
 
 
+def test_explained_when_that_is_asked_for_later(tmp_path: Path, tiny_backbone: str, shelf_folder: Path) -> None:
+    path, out = tmp_path / "small.yaml", tmp_path / "out"
+    told = (
+        f"name: small\nbackbones: {tiny_backbone}\ntasks: [policy-claims]\nmethods: [scalearn-uniform, head]\n"
+        f"sources: {{shelf: {shelf_folder}, own: false}}\nchanges: {{epochs: 1}}\n"
+        "rows: {train: 12, dev: 9, test: 9}\n"
+    )
+    path.write_text(told)
+    call("run", path, "--out", out, "--quiet")
+    assert not (out / "sources.csv").exists()
+    path.write_text(f"{told}explain: true\n")
+    assert "Explained (explain: true): 0 of 1 runs." in call("plan", path, "--out", out).stdout
+    call("run", path, "--out", out, "--quiet")
+    assert len(list((out / "runs").glob("*/result.json"))) == 2, "the runs of before"
+    assert "Explained (explain: true): 1 of 1 runs." in call("plan", path, "--out", out).stdout
+    assert (out / "sources.csv").read_text().count("scalearn-uniform,policy-claims,0,dev,9") == 3
+    assert "what each source did" in call("report", out).stdout
+
+
 def test_what_a_result_carries(recipe: Path, tmp_path: Path) -> None:
     call("run", recipe, "--out", tmp_path / "out", "--quiet")
     for method, result in results(tmp_path / "out").items():
@@ -114,6 +133,7 @@ def test_what_a_result_carries(recipe: Path, tmp_path: Path) -> None:
         assert result["key"]["seed"] == 0 and len(result["key"]["backbone"][1]) == 64
 
 
+@pytest.mark.usefixtures("all_draws")  # the two processes have them
 def test_in_two_processes(recipe: Path, tmp_path: Path) -> None:
     call("run", recipe, "--out", tmp_path / "one", "--quiet")
     call("run", recipe, "--out", tmp_path / "two", "--workers", 2, "--quiet")

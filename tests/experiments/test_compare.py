@@ -1,15 +1,18 @@
 """Several methods and seeds on the tiny backbone."""
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scalearn.backbones import Backbone
 from scalearn.errors import InputError
 from scalearn.experiments import Run, compare, markdown, summarise
+from scalearn.experiments.compare import sources_markdown
 from scalearn.experiments.draw import Draw
 from scalearn.shelf import Shelf
 from scalearn.sources import Source
@@ -77,6 +80,33 @@ def test_own_is_like_the_shelf(target: Task, shelf: Shelf, tiny_backbone: str, t
     )
     made = [json.loads(path.read_text())["key"]["method"] for path in (tmp_path / "runs").glob("*.json")]
     assert sorted(options["bottleneck"] or 0 for name, options in made if name == "adapter") == [0, 3]
+
+
+def test_the_best_sources_alone_and_what_each_did(
+    target: Task, shelf: Shelf, tiny_backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalearn.ranking.Ranking.best", lambda ranking, count: ("rte", "cola", "mrpc")[:count])
+
+    def compared(**how: Any) -> list[Run]:
+        given = {"methods": ["head", "scalearn"], "seeds": [0], "sources": shelf, "backbone": tiny_backbone}
+        return compare(target, **given, changes=CHANGES, folder=tmp_path / "runs", progress=False, **how)  # type: ignore[arg-type]
+
+    whole, top = compared()[1], compared(top_sources=2)[1]
+    assert whole.model != top.model and (whole.top_sources, top.top_sources) == (None, 2)
+    assert 2 * whole.parameters["method"] == 3 * top.parameters["method"]
+    assert top.explanation is None
+    module = importlib.import_module("scalearn.experiments.compare")  # whose name in its package is the function's
+    monkeypatch.setattr(module, "train", lambda *_, **__: 1 / 0)
+    head, explained = compared(top_sources=2, explain=True)
+    assert head.explanation is None and explained.explanation is not None
+    assert replace(explained, explanation=None) == top, "not trained anew"
+    page = sources_markdown([head, explained])
+    assert "## scalearn: what each source did" in page and "| reviews | rte |" in page and "| mrpc |" not in page
+    monkeypatch.setattr(module, "explain_model", lambda *_, **__: 1 / 0)
+    assert sources_markdown(compared(top_sources=2, explain=True)) == page, "nor explained anew"
+    assert "| scalearn | best 2 of shelf |" in markdown(
+        summarise([explained], main_metric="accuracy"), main_metric="accuracy"
+    )
 
 
 def test_a_target_without_test_rows_is_refused(task: Task, shelf: Shelf) -> None:

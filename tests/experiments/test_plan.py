@@ -90,6 +90,26 @@ def test_a_source_that_is_asked_for_as_a_method_is_one_run() -> None:
     assert not found.only_sources
 
 
+def test_the_best_sources_alone_make_another_run_of_the_same_sources() -> None:
+    best = {"name": "scalearn", "top_sources": 2}
+    found = plan(methods=["scalearn", best], sources=THREE, tasks=["rte"])
+    (whole, top), before = [cell.run for cell in found.cells], plan(methods=["scalearn"], sources=THREE, tasks=["rte"])
+    assert whole.id == before.cells[0].run.id != top.id and "top_sources" not in whole.describe()
+    assert [need.id for need in top.needs] == [need.id for need in whole.needs], "all are ranked"
+    assert [cell.label for cell in found.cells] == ["scalearn", "scalearn, top_sources 2"]
+    assert str(top) == "scalearn top_sources=2 on rte (roberta-base) seed 0"
+
+
+def test_explaining_costs_passes_over_the_dev_rows_and_makes_no_other_run() -> None:
+    best = {"name": "scalearn", "top_sources": 2}
+    fields = {"methods": ["scalearn", best, "adapterfusion"], "sources": THREE, "tasks": ["rte"]}
+    plain, explained = plan(**fields), plan(**fields, explain=True)
+    assert [run.id for run in plain.runs] == [run.id for run in explained.runs]
+    added = total(explained.runs, explain=True).operations - total(plain.runs).operations
+    passes = 2 * 3 + 3 + 2 * 2 + 3  # of three sources, and of the best two; AdapterFusion has no coefficients
+    assert added == pytest.approx(passes * 2 * PARAMETERS * size_of("rte").dev * size_of("rte").tokens)
+
+
 def test_sources_may_be_trained_otherwise() -> None:
     found = plan(methods=["adapter", "scalearn"], sources={**THREE, "changes": {"epochs": 7}}, changes={"epochs": 2})
     epochs = {(run.method.name, run.recipe.epochs) for run in found.runs if isinstance(run.recipe, Recipe)}

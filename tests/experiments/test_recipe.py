@@ -80,6 +80,14 @@ def test_all_faults_at_once() -> None:
         ({"methods": ["adapter", "adapter"]}, "methods: adapter given twice"),
         ({"methods": ["scalearn"], "sources": {"own": False}}, "neither tasks nor a shelf"),
         (
+            {"methods": [{"name": "adapter", "top_sources": 2}]},
+            "top_sources is for transfer methods, .* adapter does not",
+        ),
+        (
+            {"methods": ["adapterfusion"], "sources": {"tasks": ["mnli"]}, "explain": True},
+            "explain is for methods with a",
+        ),
+        (
             {
                 "methods": ["scalearn"],
                 "sources": {"tasks": ["mnli"], "counts": [1]},
@@ -101,6 +109,10 @@ def test_short_forms_mean_the_long_ones() -> None:
     assert short.methods[0].shown == "adapter"
     labelled = asked(methods=[{"name": "adapter", "options": {"reduction_factor": 8}}])
     assert labelled.methods[0].shown == "adapter, reduction_factor 8"
+    best = asked(
+        methods=[{"name": "scalearn", "options": {"init": "rank"}, "top_sources": 3}], sources={"tasks": ["mnli"]}
+    )
+    assert best.methods[0].shown == "scalearn, init rank, top_sources 3"
 
 
 def test_sources_of_a_shelf_have_names_of_their_own() -> None:

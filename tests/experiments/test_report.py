@@ -12,7 +12,8 @@ from scalearn.errors import InputError
 from scalearn.experiments.curves import Line, score_curves
 from scalearn.experiments.plan import RunSpec
 from scalearn.experiments.report import write_report
-from scalearn.experiments.results import open_folder, read_folder
+from scalearn.experiments.results import Results, open_folder, read_folder
+from scalearn.explanation import Effect, Explanation
 
 Fill = Callable[..., str]
 
@@ -199,6 +200,78 @@ def test_sources_that_nobody_asked_for_are_in_no_table_but_in_the_file(fill: Fil
     assert {"test": "60.0000", "test_stderr": "1.0000", "sources": "mnli rte", "steps": "9"}.items() <= found[3].items()
     cost = {"best_step": "6", "attempts": "1", "tokens_per_second": "2000.0000", "peak_memory": "0.75", "bytes": "3500"}
     assert {**cost, "commit": "abc1234", "finished": "2026-01-02T03:04:05+00:00"}.items() <= found[3].items()
+
+
+def explanation(task: str, changes: dict[str, float], *, stderr: float = 0.01) -> Explanation:
+    """Of a model whose score is 0.8; without a source it changes so."""
+    effects = tuple(
+        Effect(
+            source=name,
+            mean_omega=0.25,
+            share=0.4,
+            without=0.8 + change,
+            alone=0.61,
+            difference=change,
+            stderr=stderr,
+            verdict="hurts" if change > stderr else "helps" if -change > stderr else "unclear",
+        )
+        for name, change in changes.items()
+    )
+    return Explanation(
+        task=task,
+        method="scalearn",
+        split="dev",
+        rows=3,
+        metric="m",
+        score=0.8,
+        stderr=0.02,
+        bare=0.5,
+        effects=effects,
+        layers=("1",),
+        omega=((0.1,) * len(effects),),
+    )
+
+
+def test_what_each_source_did_with_warnings_picture_and_csv(tmp_path: Path, made_up: Any) -> None:
+    plan = made_up.plan(methods=["scalearn", "head"], sources={"tasks": ["mnli"]}, explain=True, seeds=2)
+    made_up.write(tmp_path, plan, lambda run: 0.6)
+    write_report(tmp_path)
+    assert "what each source did" not in (tmp_path / "report.md").read_text()
+    assert "- explained: 0 of 4 runs" in (tmp_path / "report.md").read_text()
+    for result in Results.read(tmp_path).found.values():
+        run = result.key["run"]
+        if run["method"][0] == "scalearn" and run["tasks"] == ["rte"]:
+            changes = {"mnli": 0.03, "rte": -0.1} if run["seed"] else {"mnli": 0.02, "rte": 0.02}
+            result.place.keep_explanation(explanation("rte", changes))
+        elif run["method"][0] == "scalearn" and run["seed"] == 0:
+            result.place.keep_explanation(explanation("cola", {"mnli": 0.005, "co|la": -0.1}))
+    write_report(tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "- explained: 3 of 4 runs" in report and "rte m 80.0, 50.0 with no source; cola m 80.0" in report
+    assert "| rte | mnli | 40.0 % | 82.5 | +2.5 ± 0.7 (2) | 61.0 | hurts 2 |" in report
+    assert "| rte | rte | 40.0 % | 76.0 | -4.0 ± 8.5 (2) | 61.0 | hurts 1, helps 1 |" in report
+    assert r"| cola | co\|la | 40.0 % | 70.0 | -10.0 (se 1.0) | 61.0 | helps |" in report
+    (warning,) = (line for line in report.splitlines() if "Negative transfer" in line)
+    assert "mnli hurts scalearn on rte, in 2 of 2 seeds: without it dev m changes by +2.5 points ± 0.7 (2)." in warning
+    assert "](source-effects-1.png)" in report and (tmp_path / "source-effects-1.svg").is_file()
+    found = lines(tmp_path / "sources.csv")
+    assert [f"{line['task']} {line['seed']} {line['source']} {line['verdict']}" for line in found] == [
+        *("rte 0 mnli hurts", "rte 0 rte hurts", "rte 1 mnli hurts", "rte 1 rte helps"),
+        *("cola 0 mnli unclear", "cola 0 co|la helps"),
+    ]
+    assert {"score": "80.0000", "bare": "50.0000", "difference": "3.0000", "stderr": "1.0000"}.items() <= found[
+        2
+    ].items()
+
+
+def test_a_damaged_explanation_is_named_and_the_run_stays(tmp_path: Path, made_up: Any) -> None:
+    plan = made_up.plan(methods=["scalearn"], sources={"tasks": ["mnli"]}, tasks=["rte"])
+    runs = made_up.write(tmp_path, plan, lambda run: 0.6)
+    for folder in runs.glob("*/result.json"):
+        (folder.parent / "explanation.json").write_text("{")
+    write_report(tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "explanation.json is no whole result" in report and "60.0" in report and "not done yet" not in report
 
 
 def test_few_shot_has_a_table_for_each_k_and_a_picture(fill: Fill, tmp_path: Path) -> None:

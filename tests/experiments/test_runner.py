@@ -23,8 +23,12 @@ from scalearn.methods import REGISTRY
 from scalearn.tasks import Task
 
 METHODS = [name for name in REGISTRY if name != "probing"]
-OPTIONS = {"compacter++": {"reduction_factor": 4}, "adaptersoup": {"weights": [0.75, 0.25]}}
-"""That fit a backbone so small, and sources whose texts nobody looked at."""
+OPTIONS = {
+    "compacter++": {"reduction_factor": 4},
+    "adaptersoup": {"weights": [0.75, 0.25]},
+    "lorahub": {"evaluations": 6},
+}
+"""That fit a backbone so small, sources whose texts nobody looked at, and a test that searches four times."""
 SHORT = {"batch_size": 8, "patience": 9, "backbone_dropout": True}
 
 Spec = Callable[..., RunSpec]
@@ -34,13 +38,13 @@ Spec = Callable[..., RunSpec]
 def spec(tiny_backbone: str, shelf_folder: Path) -> Spec:
     """A run of a method on the built-in task; of a joint one, on that and policy-claims' rows by another name."""
 
-    def made(method: str, **changes: Any) -> RunSpec:
+    def made(method: str, top_sources: int | None = None, **changes: Any) -> RunSpec:
         stage = REGISTRY[method].method.stage
         given: dict[str, Any] = {
             "name": "one",
             "backbones": tiny_backbone,
             "tasks": ["policy-claims"] if stage != "joint" else ["rte", "cola"],
-            "methods": [{"name": method, "options": OPTIONS.get(method, {})}],
+            "methods": [{"name": method, "options": OPTIONS.get(method, {}), "top_sources": top_sources}],
             "rows": {"train": 24, "dev": 9, "test": 9},
         }
         if stage == "joint":
@@ -64,8 +68,10 @@ def runs(tmp_path: Path) -> Path:
 def attempt(data: Path, runs: Path) -> Callable[..., Report]:
     """Does a run as a new launch would."""
 
-    def attempt(run: RunSpec, stop: Callable[[], bool] = lambda: False, *, folder: Path = runs) -> Report:
-        return Runner(Settings(runs=folder, data=data)).attempt(run, stop)
+    def attempt(
+        run: RunSpec, stop: Callable[[], bool] = lambda: False, *, folder: Path = runs, explain: bool = False
+    ) -> Report:
+        return Runner(Settings(runs=folder, data=data, explain=explain)).attempt(run, stop)
 
     return attempt
 
@@ -159,6 +165,49 @@ def test_omega_is_in_the_history(spec: Spec, attempt: Callable[..., Report], run
     assert found is not None
     omegas = {entry["step"]: np.array(entry["omega"]).shape for entry in found.history() if "omega" in entry}
     assert omegas == dict.fromkeys((0, 4, 8, 9), (2, 2))  # layers, sources
+
+
+def test_the_best_sources_alone_are_combined_and_named(
+    spec: Spec, attempt: Callable[..., Report], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalearn.ranking.Ranking.best", lambda ranking, count: ("rte", "mrpc")[:count])
+    top, whole = attempt(spec("scalearn", 1)).outcome, attempt(spec("scalearn")).outcome
+    assert top is not None and whole is not None and top.model != whole.model
+    assert (list(top.sources), list(whole.sources)) == (["rte"], []), "all need no names"
+    described = json.loads((runs / top.model / "scalearn.json").read_text())
+    assert [source["name"] for source in described["sources"]] == ["rte"]
+    assert 2 * top.parameters["method"] == whole.parameters["method"]
+    assert attempt(spec("scalearn", 1)).found
+
+
+def test_a_finished_run_is_explained_and_not_trained_anew(
+    spec: Spec, attempt: Callable[..., Report], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = spec("scalearn")
+    outcome = attempt(run).outcome
+    monkeypatch.setattr(runner, "train", lambda *_, **__: 1 / 0)
+    (place,) = places(runs)
+    assert outcome is not None and place.read_explanation() is None
+    assert attempt(run, lambda: True, explain=True) == Report(stopped=True) and place.read_explanation() is None
+    assert attempt(run, explain=True) == Report(outcome=outcome, found=True)
+    found = place.read_explanation()
+    assert found is not None and [effect.source for effect in found.effects] == ["mrpc", "rte"]
+    assert (found.split, found.rows) == ("dev", 9)
+    assert found.score == outcome.metrics["policy-claims"]["dev"][found.metric]
+    monkeypatch.setattr(runner, "explain", lambda *_, **__: found)  # what is there is not made again
+    path = place.folder / "explanation.json"
+    before = path.stat().st_mtime_ns
+    assert attempt(run, explain=True).found and path.stat().st_mtime_ns == before
+    path.write_text(path.read_text().replace('"rows": 9', '"rows": 8'))
+    with pytest.raises(InputError, match="was changed after it was written"):
+        place.read_explanation()
+    assert attempt(run, explain=True).found and place.read_explanation() == found
+    assert place.read_whole() is not None, "it is none of the files that make the result"
+
+
+def test_what_has_no_coefficients_is_not_explained(spec: Spec, attempt: Callable[..., Report], runs: Path) -> None:
+    attempt(spec("head"), explain=True)
+    assert [place.read_explanation() for place in places(runs)] == [None]
 
 
 def test_somebody_else_at_it(spec: Spec, attempt: Callable[..., Report], runs: Path) -> None:

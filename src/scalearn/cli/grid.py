@@ -69,7 +69,7 @@ def run(
     device = o.device_named(device)
     folder = out or Path("runs") / planned.asked.name
     runs = open_folder(folder, planned.asked, kept=keep)
-    settings = Settings(runs=runs, data=data, device=device, report_to=report_to)
+    settings = Settings(runs=runs, data=data, device=device, report_to=report_to, explain=planned.asked.explain)
     try:
         grid = launch(planned, settings, workers=workers, ray=ray, cpus=cpus, gpus=gpus, quiet=quiet)
     except KeyboardInterrupt:

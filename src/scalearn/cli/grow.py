@@ -90,8 +90,8 @@ def grow(
     """Transfer to targets in turn, and put each target's own source on the shelf for the next ones.
 
     A target is transferred to from the shelf as it stands, never from its own data; then its own source is trained on
-    the same rows and added. What is there already is not trained again: stopped, the same command goes on. What was made
-    by another method, option, recipe, seed, or of other rows is refused, before anything is trained.
+    the same rows and added. What is there already is not trained again: stopped, the same command goes on. What was
+    made by another method, option, recipe, seed, or of other rows is refused, before anything is trained.
 
     Examples: `scalearn grow shelf/ rte cb copa --data glue/ --out runs`,
     `scalearn grow shelf/ --train-file reviews.csv --text review --label stars --sources builtin --out runs`

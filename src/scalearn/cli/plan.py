@@ -53,6 +53,9 @@ def plan(
     _console.print(f"Each mark is a seed: {_DONE} done, {_FAILED} failed, {_LEFT} left.\n")
     _console.print(_costs(found))
     _console.print(_times(found), soft_wrap=True)
+    if planned.asked.explain:
+        explainable = sum(run.explainable for run in planned.runs)
+        _console.print(f"Explained (explain: true): {len(found.explanations):,} of {explainable:,} runs.")
 
 
 def _sources(found: Results, backbone: str) -> Table:
@@ -115,7 +118,7 @@ def _costs(found: Results) -> Table:
     if len(groups) > 1:
         groups["in all"] = list(planned.runs)
     for name, runs in groups.items():
-        cost = total(runs)
+        cost = total(runs, explain=planned.asked.explain)
         sources, done = (sum(run.id in ids for run in runs) for ids in (only_sources, found.found))
         rates = map(rounded, (cost.operations / 1e15, cost.gpu_hours, cost.core_hours))
         table.add_row(escape(name), f"{cost.runs:,}", f"{sources:,}", f"{done:,}", f"{cost.steps:,}", *rates)

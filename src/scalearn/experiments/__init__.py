@@ -6,11 +6,12 @@ A recipe, from its file to its report, in the order of the modules that see it:
             which rows: draw, sizes; how long it takes: cost, estimate, recipe_comment
     done    grid, which run is next -> in this process, workers or cluster: runner, one run -> store, its folder
             what makes it this run: kept; sealed, machine, outcome; on the terminal: live
-    found   results -> scoreboard
+    found   results -> scoreboard, source_effects
             statistics; the paper's scores: published; whatever a folder holds: listing
     shown   report -> tables, latex, report_csv, report_figures (ranks, efficiency, curves, heatmap), report_probes,
-            report_page/; what methods took: method_costs
+            report_sources, report_page/; what methods took: method_costs
 
+What one model's sources did is written by ``explained``; a shelf grows by ``growth``, which asks ``grown`` what was made.
 Beside recipes, ``compare`` and ``probe`` are small experiments of one command each, ``demo`` and ``page`` the one that
 ships, and ``counting`` trains nothing.
 """

@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,11 @@ from scalearn.errors import InputError
 from scalearn.experiments.draw import ALL_ROWS, Draw
 from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.experiments.machine import peak_memory
+from scalearn.experiments.report_sources import EFFECTS_LEGEND, effects_table, effects_warnings
+from scalearn.experiments.source_effects import Explained
 from scalearn.experiments.tables import markdown_table
+from scalearn.explanation import Explanation, can_explain
+from scalearn.explanation import explain as explain_model
 from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
 from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
@@ -51,6 +55,10 @@ class Run:
     """Its folder, beside the result."""
     peak_memory: float
     """Largest resident memory of this process so far, GB."""
+    top_sources: int | None = None
+    """How many of the shelf's sources were to be combined, those that suit the rows best; None is all."""
+    explanation: Mapping[str, Any] | None = None
+    """What each source did, `Explanation.as_dict`, where that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,8 @@ class Row:
     """Standard deviation of `test` over seeds, in points; 0 for one seed."""
     seconds: float
     """Median per run: on a shared machine a few runs take far longer."""
+    top_sources: int | None = None
+    """As in `Run`."""
 
 
 def compare(
@@ -82,6 +92,8 @@ def compare(
     protocol: Protocol = "default",
     draw: Draw = ALL_ROWS,
     own: bool = False,
+    top_sources: int | None = None,
+    explain: bool = False,
     changes: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -99,6 +111,9 @@ def compare(
         draw: of rows, anew for every seed; few-shot draws are trained by the few-shot recipe.
         own: add the target's own source, trained on the same rows with the same seed by the sources' method, as the
             last one.
+        top_sources: for the transfer methods, only so many of the sources, those that suit the drawn rows best.
+        explain: also say what each source did, where a method has a coefficient for each: 2 T + 3 passes over the dev
+            rows of a run. Runs that were kept without it are explained, not trained anew.
         changes: hyper-parameters that replace the protocol's, for every method: fields of `Recipe`.
         folder: where finished runs and their models are kept and found again; None keeps nothing.
         progress: show a progress bar.
@@ -136,6 +151,7 @@ def compare(
                 protocol=protocol,
                 few_shot=draw.k is not None,
                 changes=changes or {},
+                explain=explain,
                 progress=progress,
             )
             shelf = sources
@@ -145,7 +161,8 @@ def compare(
                 shelf = Shelf([*sources, Source.load(folder / source.model)])
             for name in methods:
                 transfers = method_from_name(name).stage == "transfer"
-                run = one(name, sources=shelf if transfers else None, own=own and transfers)
+                given = {"sources": shelf, "own": own, "top_sources": top_sources} if transfers else {"sources": None}
+                run = one(name, **given)
                 runs.append(run)
                 if done is not None:
                     done(run)
@@ -164,8 +181,10 @@ def _run(
     protocol: Protocol,
     few_shot: bool,
     changes: Mapping[str, Any],
+    explain: bool,
     progress: bool,
     own: bool = False,
+    top_sources: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Trains one method with one seed, or finds that it was done."""
@@ -180,14 +199,20 @@ def _run(
         sources=sources or (),
         device=torch.device("cpu"),
     )
+    if top_sources is not None:  # left out else, so that runs of before it are found
+        key["top_sources"] = top_sources
     path = place_of(folder, key)
-    if (kept := read_run(path)) is not None:
-        try:
-            return Run(**kept)
-        except TypeError:  # of another version: not done
-            pass
+    explain = explain and can_explain(method)
+    if (run := _kept(path)) is not None:
+        if explain and run.explanation is None:
+            model = TransferModel.from_pretrained(path.with_suffix(""), sources=sources)
+            run = replace(run, explanation=explain_model(model, "dev", task=task).as_dict())
+            keep_run(path, key, asdict(run))
+        return run
     started = time.perf_counter()
-    model = TransferModel.from_backbone(backbone, task=task, method=method, sources=sources, seed=seed)
+    model = TransferModel.from_backbone(
+        backbone, task=task, method=method, sources=sources, top_sources=top_sources, seed=seed
+    )
     result = train(model, path.with_suffix(""), recipe=recipe, seed=seed, name="own", overwrite=True, progress=progress)
     run = Run(
         method=name,
@@ -200,18 +225,29 @@ def _run(
         seconds=time.perf_counter() - started,
         model=path.stem,
         peak_memory=peak_memory(),
+        top_sources=top_sources,
+        explanation=explain_model(model, "dev").as_dict() if explain else None,
     )
     keep_run(path, key, asdict(run))
     return run
 
 
+def _kept(path: Path) -> Run | None:
+    """The finished run; None if there is none, or one of another version."""
+    kept = read_run(path)
+    try:
+        return None if kept is None else Run(**kept)
+    except TypeError:
+        return None
+
+
 def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
     """One row per method, in the order of the runs."""
-    groups: dict[tuple[str, bool], list[Run]] = {}
+    groups: dict[tuple[str, bool, int | None], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.method, run.own), []).append(run)
+        groups.setdefault((run.method, run.own, run.top_sources), []).append(run)
     rows = []
-    for (method, own), group in groups.items():
+    for (method, own, top_sources), group in groups.items():
         tests = [100 * run.metrics["test"][main_metric] for run in group]
         rows.append(
             Row(
@@ -224,6 +260,7 @@ def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
                 test=statistics.fmean(tests),
                 spread=statistics.stdev(tests) if len(tests) > 1 else 0.0,
                 seconds=statistics.median(run.seconds for run in group),
+                top_sources=top_sources,
             )
         )
     return rows
@@ -244,7 +281,27 @@ def markdown(rows: Sequence[Row], *, main_metric: str) -> str:
     for row in rows:
         transfers = REGISTRY[row.method].method.stage == "transfer"
         sources = "" if not transfers else "shelf + own" if row.own else "shelf"
+        sources = sources if row.top_sources is None else f"best {row.top_sources} of {sources}"
         total = row.method_parameters + row.head_parameters
         scores = (f"{row.dev:.1f}", f"{row.test:.1f} ± {row.spread:.1f}")
         cells.append((row.method, sources, f"{row.method_parameters:,}", f"{total:,}", *scores, f"{row.seconds:.0f}"))
     return markdown_table(headings, cells, names=2)
+
+
+def explained_methods(runs: Sequence[Run]) -> list[Explained]:
+    """What each source did, of every method of which a run was explained."""
+    by_method: dict[str, dict[int, Explanation]] = {}
+    for run in runs:
+        if run.explanation is not None:
+            by_method.setdefault(run.method, {})[run.seed] = Explanation.from_dict(run.explanation)
+    return [
+        Explained(backbone="", point=None, label=method, task=next(iter(by_seed.values())).task, by_seed=by_seed)
+        for method, by_seed in by_method.items()
+    ]
+
+
+def sources_markdown(runs: Sequence[Run]) -> str:
+    """What each source did, of all methods of which a run was explained, as a page of Markdown."""
+    methods = explained_methods(runs)
+    parts = [f"## {method.label}: what each source did\n\n{effects_table([method])}" for method in methods]
+    return "\n".join([EFFECTS_LEGEND, effects_warnings(methods), *parts])

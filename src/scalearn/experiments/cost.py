@@ -4,11 +4,11 @@
 
 N: the backbone's parameters without its embeddings. A head alone needs no backward pass, and one forward pass a row
 where the backbone has no dropout, for what it computes is kept. Dev rows are passed forward at each evaluation, dev and
-test rows once more at the end.
+test rows once more at the end; and 2 T + 3 times to say what each of T sources did, where that is asked for.
 
 Bounds from above: no run stops early, and every row is as long as the task allows, so that a budget of tokens holds few
 of them. Left out: attention's own products (3 % at 128 tokens and width 768), and what methods and sources compute (8
-fused adapters of RoBERTa-base add 8 %).
+fused adapters of RoBERTa-base add 8 %), and passes that choose among sources before the training.
 """
 
 from __future__ import annotations
@@ -57,9 +57,16 @@ class Cost:
         return self.operations / CORE_RATE / 3600
 
 
-def total(runs: Iterable[RunSpec]) -> Cost:
-    """The cost of several runs."""
-    return sum(map(cost_of, runs), Cost())
+def total(runs: Iterable[RunSpec], *, explain: bool = False) -> Cost:
+    """The cost of several runs.
+
+    Args:
+        runs: of a plan.
+        explain: with what it takes to explain those that can be (`Experiment.explain`).
+    """
+    costs = [(run, cost_of(run)) for run in runs]
+    added = (Cost(operations=_explaining(run)) for run, _ in costs if explain and run.explainable)
+    return sum(added, sum((cost for _, cost in costs), Cost()))
 
 
 def cost_of(run: RunSpec) -> Cost:
@@ -80,6 +87,14 @@ def cost_of(run: RunSpec) -> Cost:
             trained, evaluations = size.train * size.tokens, 1
     passes = 2 + (4 if run.method.trains_backbone else 0 if _head_only(run) else 2)
     return Cost(runs=1, steps=steps, operations=parameters * (trained * passes + 2.0 * (evaluations * dev + final)))
+
+
+def _explaining(run: RunSpec) -> float:
+    """Operations."""
+    (size,) = (run.draw.counted(size_of(task)) for task in run.tasks)
+    parameters = _bones(run.backbone).parameters - _bones(run.backbone).embeddings
+    sources = min(len(run.sources), run.top_sources or len(run.sources))
+    return parameters * 2.0 * (2 * sources + 3) * size.dev * size.tokens
 
 
 def _lengths(recipe: Recipe, size: Size) -> tuple[int, int]:

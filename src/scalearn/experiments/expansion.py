@@ -77,7 +77,15 @@ class _Expansion:
             sources: Sequence[RunSpec | ShelfSource] = ()
             if choice.method.stage == "transfer":
                 sources = self._sources(backbone, task, seed, point=point)
-            run = self._run(backbone, choice.method, task, draw=draw, seed=seed, sources=sources)
+            run = self._run(
+                backbone,
+                choice.method,
+                task,
+                draw=draw,
+                seed=seed,
+                sources=sources,
+                top_sources=choice.top_sources,
+            )
             yield Cell(label=choice.shown, point=point, run=run)
 
     def _probes(self, backbone: str, task: str, seed: int) -> Iterator[Cell]:
@@ -150,6 +158,7 @@ class _Expansion:
         seed: int,
         sources: Sequence[RunSpec | ShelfSource] = (),
         as_source: bool = False,
+        top_sources: int | None = None,
     ) -> RunSpec:
         kind, few_shot = size_of(task).kind, draw.k is not None
         recipe = recipe_for(method, self.asked.protocol, kind=kind, task=task, few_shot=few_shot)
@@ -164,4 +173,5 @@ class _Expansion:
             draw=draw,
             seed=seed,
             sources=tuple(sources),
+            top_sources=top_sources,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -20,6 +20,8 @@ class Outcome:
     """Task to the metric to compare by."""
     parameters: Mapping[str, int]
     """`AdaptedModel.parameter_counts`."""
+    sources: Sequence[str] = field(default_factory=list)
+    """Under ``top_sources`` the names of those that were combined, the best first; else none, for all are."""
     best_step: int = 0
     """Of the checkpoint that was kept."""
     steps: int

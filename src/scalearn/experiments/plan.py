@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from scalearn.experiments.draw import Draw
 from scalearn.experiments.recipe import Experiment
+from scalearn.explanation import can_explain
 from scalearn.methods import REGISTRY, Method, Optimisation, Probing
 
 Axis = Literal["k", "train_fraction", "sources"]
@@ -49,6 +50,8 @@ class RunSpec:
     seed: int
     sources: tuple[RunSpec | ShelfSource, ...] = ()
     """Those that the method combines, in order."""
+    top_sources: int | None = None
+    """Only so many of them, chosen by the rows of the run: see `scalearn.ranking`."""
 
     @property
     def needs(self) -> tuple[RunSpec, ...]:
@@ -61,7 +64,11 @@ class RunSpec:
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()[:16]
 
     def describe(self) -> dict[str, Any]:
-        """All fields, for JSON; a run that is needed by its `id`."""
+        """All fields, for JSON; a run that is needed by its `id`.
+
+        `top_sources` is left out where it is not asked for, so that runs of before it are found by their names.
+        """
+        top = {} if self.top_sources is None else {"top_sources": self.top_sources}
         return {
             "backbone": self.backbone,
             "method": [self.method.name, self.method.model_dump(mode="json")],
@@ -70,17 +77,25 @@ class RunSpec:
             "draw": self.draw.model_dump(mode="json"),
             "seed": self.seed,
             "sources": [source.id if isinstance(source, RunSpec) else source.describe() for source in self.sources],
+            **top,
         }
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the method that are not the published ones."""
+        """The options of the method that are not the published ones, `top_sources` among them."""
         usual = REGISTRY[self.method.name].method.model_dump(mode="json")
-        return {name: value for name, value in self.method.model_dump(mode="json").items() if value != usual.get(name)}
+        own = self.method.model_dump(mode="json")
+        top = {} if self.top_sources is None else {"top_sources": self.top_sources}
+        return {**{name: value for name, value in own.items() if value != usual.get(name)}, **top}
+
+    @property
+    def explainable(self) -> bool:
+        """Whether it can be said what each of its sources did; of probing, its points say that."""
+        return bool(self.sources) and can_explain(self.method) and not isinstance(self.method, Probing)
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        """The names of its sources, in order."""
+        """The names of its sources, in order; under `top_sources` of all that are ranked."""
         return tuple(source.tasks[0] if isinstance(source, RunSpec) else source.name for source in self.sources)
 
     def __str__(self) -> str:

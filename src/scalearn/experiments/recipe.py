@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from scalearn.experiments.probe import GRID, checked_grid
 from scalearn.experiments.sizes import canonical
+from scalearn.explanation import can_explain
 from scalearn.methods import REGISTRY, Method, Protocol, changed, method_from_name
 from scalearn.methods.base import Frozen
 from scalearn.tasks.fewshot import FewShotProtocol
@@ -36,6 +37,9 @@ class MethodChoice(Frozen):
     """In the registry."""
     options: Mapping[str, Any] = Field(default_factory=dict)
     """Fields of the method."""
+    top_sources: Count | None = None
+    """Of a transfer method: it combines so many sources only, or all if there are fewer, those that suit the rows of
+    a run best before training (`scalearn.ranking`); None is all."""
     label: str = ""
     """What tables call it; by default its name and its options."""
 
@@ -50,7 +54,9 @@ class MethodChoice(Frozen):
             raise ValueError("probing takes its coefficients from a grid: give the section 'probe' instead")
         if "stage" in self.options:
             raise ValueError("stage is no option: a method has one")
-        _ = self.method
+        stage = self.method.stage
+        if self.top_sources is not None and stage != "transfer":
+            raise ValueError(f"top_sources is for transfer methods, which combine sources; {self.name} does not")
         return self
 
     @property
@@ -61,7 +67,9 @@ class MethodChoice(Frozen):
     @property
     def shown(self) -> str:
         """What tables call it."""
-        return self.label or ", ".join([self.name, *(f"{key} {value}" for key, value in self.options.items())])
+        top = {} if self.top_sources is None else {"top_sources": self.top_sources}
+        changed = {**self.options, **top}
+        return self.label or ", ".join([self.name, *(f"{key} {value}" for key, value in changed.items())])
 
 
 class Rows(Frozen):
@@ -172,6 +180,10 @@ class Experiment(Frozen):
     """Few training rows."""
     probe: Probe | None = None
     """Constant coefficients."""
+    explain: bool = False
+    """Also say what each source did, of every run that combines sources by coefficients (`scalearn.explanation`):
+    2 T + 3 passes over its dev rows. It is no part of what makes a run: finished ones are explained, not trained anew.
+    """
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -208,6 +220,7 @@ def _contradictions(asked: Experiment) -> Iterator[str]:
     alone = "single" in stages or combines
     rows, few = asked.rows, asked.few_shot
     axes = sum(map(bool, (few, rows.train_fraction, asked.sources and asked.sources.counts)))
+    explainable = [choice for choice in asked.methods if can_explain(choice.method)]
     checks = {
         "there is nothing to run: give methods, or probe": asked.methods or asked.probe,
         "transfer methods and probing need sources: give tasks to train them on, or a shelf": asked.sources
@@ -225,6 +238,8 @@ def _contradictions(asked: Experiment) -> Iterator[str]:
         "joint methods take all fractions alike: leave out rows.train_fraction": "joint" not in stages
         or not rows.train_fraction,
         f"seeds name {', '.join(strangers)}, which are no tasks here": not strangers,
+        "explain is for methods with a coefficient for each source (scalearn, lorahub, uniform-average): give one, or "
+        "leave it out": not asked.explain or explainable,
         "seeds by task need a default": "default" in asked.seeds,
     }
     yield from (message for message, holds in checks.items() if not holds)

@@ -28,7 +28,7 @@ _SMALL = 0.5
 def head_of(plan: Plan, path: Path) -> str:
     """The lines for a recipe in a file, each with its line end."""
     name = f"{path.resolve().parent.name}/{path.name}"
-    cost = total(plan.runs)
+    cost = total(plan.runs, explain=plan.asked.explain)
     data = " --data DIR" if any(only_in_folders(task) for task in plan.asked.tasks) else ""
     lines = (
         f"scalearn run {name}{data}",

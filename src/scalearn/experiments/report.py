@@ -4,6 +4,7 @@ FOLDER/report.md            all of it for reading, with the pictures *.png and *
        report.tex           the tables in the paper's layout
        report.html          all of it as one page, and a page for each run
        scores.csv, runs.csv a line for each cell of the tables, and for each run
+       sources.csv          a line for each source of each explained run, where there is one
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from scalearn.atomic import write_text
 from scalearn.experiments.latex import latex_document
 from scalearn.experiments.method_costs import costs_of
 from scalearn.experiments.published import METRICS
-from scalearn.experiments.report_csv import runs_csv, scores_csv
+from scalearn.experiments.report_csv import runs_csv, scores_csv, sources_csv
 from scalearn.experiments.report_figures import write_curves, write_efficiency, write_ranks
 from scalearn.experiments.report_page import write_report_page
 from scalearn.experiments.report_probes import write_probes
+from scalearn.experiments.report_sources import sources_parts
 from scalearn.experiments.results import Results
 from scalearn.experiments.scoreboard import Board, boards
+from scalearn.experiments.source_effects import explained
 from scalearn.experiments.tables import NONE, board_table, board_title, comparison_parts, interval_table, markdown_table
 
 _LEGEND = """\
@@ -50,6 +53,9 @@ def write_report(folder: Path) -> Results:
     stages = {cell.label: cell.run.method.stage for cell in found.plan.cells}
     write_text(folder / "runs.csv", runs_csv(found))
     write_text(folder / "scores.csv", scores_csv(made))
+    sources = explained(found)
+    if sources:
+        write_text(folder / "sources.csv", sources_csv(sources))
     write_text(folder / "report.tex", latex_document(made, papers, stages=stages))
     parts = [f"# {found.plan.asked.name}\n", _settings(found)]
     for backbone in found.plan.asked.backbones:
@@ -63,6 +69,7 @@ def write_report(folder: Path) -> Results:
         if own:
             parts += write_curves(own, folder, suffix=suffix)
         parts += write_probes(found, backbone, folder)
+        parts += sources_parts(sources, folder, backbone=backbone, suffix=suffix)
     parts += [_costs(found), _rows_seen(found), _unfinished(found)]
     write_text(folder / "report.md", "\n".join(part for part in parts if part))
     write_report_page(folder / "report.html", found, made)
@@ -87,6 +94,9 @@ def _settings(found: Results) -> str:
         "joint changes": ", ".join(f"{key} {value}" for key, value in asked.joint_changes.items()),
         "few-shot protocol": asked.few_shot.protocol if asked.few_shot else "",
         "seeds": ", ".join(f"{count} ({task})" for task, count in asked.seeds.items()),
+        "explained": f"{len(found.explanations):,} of {sum(run.explainable for run in found.plan.runs):,} runs"
+        if asked.explain
+        else "",
         "sources": _SOURCE_SEEDS[asked.sources.seed] if asked.sources and not asked.sources.shelf else "",
     }
     lines = [f"- {name}: {value}" for name, value in fields.items() if value]

@@ -1,4 +1,6 @@
-"""What an experiment found as CSV: ``scores.csv`` has a line for each cell of its tables, ``runs.csv`` for each run."""
+"""What an experiment found as CSV: ``scores.csv`` has a line for each cell of its tables, ``runs.csv`` for each run,
+``sources.csv`` for each source of an explained run.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from scalearn.experiments.plan import RunSpec
 from scalearn.experiments.published import MEAN
 from scalearn.experiments.results import Results
 from scalearn.experiments.scoreboard import Board, Line, Score
+from scalearn.experiments.source_effects import Explained
 
 _SCORES = ("mean", "deviation", "low", "high", "n", "stderr", "best", "published")
 _RUN = ("run", "backbone", "method", "options", "task", "seed", "k", "train_fraction", "sources", "metric")
@@ -32,6 +35,23 @@ def runs_csv(found: Results) -> str:
     names = [*_RUN, *(f"{split}{kind}" for split in splits for kind in ("", "_stderr")), *_COST]
     done = [(run, found.outcomes[run.id]) for run in found.plan.runs if run.id in found.outcomes]
     return _csv([names, *(_run(run, outcome, task, splits) for run, outcome in done for task in run.tasks)])
+
+
+def sources_csv(groups: Sequence[Explained]) -> str:
+    """A line for each explained run and source; scores in percent."""
+    names = (
+        *("backbone", "axis", "value", "method", "task", "seed", "split", "rows", "metric", "score", "score_stderr"),
+        *("bare", "source", "mean_omega", "share", "without", "difference", "stderr", "alone", "verdict"),
+    )
+    lines: list[Sequence[object]] = [names]
+    for group in groups:
+        for seed, found in group.by_seed.items():
+            first = [group.backbone, *(group.point or (None, None)), group.label, group.task, seed, found.split]
+            first += [found.rows, found.metric, 100 * found.score, 100 * found.stderr, 100 * found.bare]
+            for effect in found.effects:
+                scores = [100 * effect.without, 100 * effect.difference, 100 * effect.stderr, 100 * effect.alone]
+                lines.append([*first, effect.source, effect.mean_omega, 100 * effect.share, *scores, effect.verdict])
+    return _csv(lines)
 
 
 def _line(board: Board, line: Line) -> Iterator[Sequence[object]]:
@@ -59,7 +79,7 @@ def _run(run: RunSpec, outcome: Outcome, task: str, splits: Sequence[str]) -> Se
         *(outcome.attempts, f"{outcome.seconds:.1f}", outcome.tokens_per_second, f"{outcome.peak_memory:.2f}"),
         *(outcome.bytes, outcome.commit, outcome.finished),
     ]
-    return [*first, " ".join(run.source_names), outcome.main[task], *scores, *cost]
+    return [*first, " ".join(outcome.sources or run.source_names), outcome.main[task], *scores, *cost]
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.recipe_file import experiment_from
 from scalearn.experiments.sealed import DamagedError
 from scalearn.experiments.store import Result, places, read_failure
+from scalearn.explanation import Explanation
 
 _FILE = "experiment.json"
 
@@ -88,9 +89,12 @@ class Results:
     failures: Mapping[str, Failure]
     """Of the last call; beside a result where an earlier call gave one."""
     damaged: tuple[str, ...]
-    """Runs of which a file was cut short or changed: messages. They count as not done."""
+    """Runs of which a file was cut short or changed: messages. They count as not done; or, if it is the explanation, as
+    not explained."""
     mixed: tuple[str, ...]
     """What makes finished runs unlike one another that ought not to: sentences."""
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
+    """What each source did, by `RunSpec.id`, of the finished runs of which somebody asked it."""
 
     @classmethod
     def read(cls, folder: Path) -> Results:
@@ -118,9 +122,23 @@ class Results:
                 other = found.get(run_id)
                 if other is None or other.outcome.finished < result.outcome.finished:
                     found[run_id] = result
+        explanations: dict[str, Explanation] = {}
+        for run_id, result in found.items():
+            try:
+                if (told := result.place.read_explanation()) is not None:
+                    explanations[run_id] = told
+            except DamagedError as error:
+                damaged.append(str(error))
         failures = {run.id: failure for run in plan.runs if (failure := read_failure(runs, run)) is not None}
         keys = {run: found[run.id].key for run in plan.runs if run.id in found}
-        return cls(plan=plan, found=found, failures=failures, damaged=tuple(damaged), mixed=tuple(_mixed(keys)))
+        return cls(
+            plan=plan,
+            found=found,
+            failures=failures,
+            damaged=tuple(damaged),
+            mixed=tuple(_mixed(keys)),
+            explanations=explanations,
+        )
 
     @cached_property
     def outcomes(self) -> Mapping[str, Outcome]:

@@ -30,7 +30,9 @@ from scalearn.experiments.kept import key_of
 from scalearn.experiments.machine import commit, gpu_memory, machine, peak_memory, start_measuring, versions
 from scalearn.experiments.outcome import Failure, Outcome
 from scalearn.experiments.plan import RunSpec, ShelfSource
+from scalearn.experiments.sealed import DamagedError
 from scalearn.experiments.store import HISTORY, PREDICTIONS, Place, forget_failure, keep_failure
+from scalearn.explanation import explain
 from scalearn.joint import JointModel
 from scalearn.methods import JointRecipe, Recipe
 from scalearn.model import TransferModel
@@ -64,6 +66,8 @@ class Settings:
     """For Trainer: see docs/tracking.md."""
     progress: bool = False
     """Show a bar for each run."""
+    explain: bool = False
+    """Also say what each source of a finished run did, of those where that can be said (`RunSpec.explainable`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,19 +140,36 @@ class Runner:
         tasks, key = self._key(run, sources)
         place = Place.of(self.settings.runs, key)
         outcome = self._found(place)
-        if outcome is not None:
+        if outcome is not None and not self._unexplained(run, place):
             place.sweep()
             forget_failure(self.settings.runs, run)
             return Report(outcome=outcome, found=True)
+        shelf = Shelf(sources) if sources else None
         with place.lock() as ours:
             if not ours:
                 return Report()
             outcome = self._found(place)  # done while we asked for the lock
-            if outcome is not None:
-                return Report(outcome=outcome, found=True)
-            outcome = self._train(run, tasks, Shelf(sources) if sources else None, place, key, stop)
+            found = outcome is not None
+            outcome = outcome or self._train(run, tasks, shelf, place, key, stop)
+            if self._unexplained(run, place):
+                if stop():
+                    raise Stopped
+                self._explain(tasks[0], shelf, place)
         forget_failure(self.settings.runs, run)
-        return Report(outcome=outcome)
+        return Report(outcome=outcome, found=found)
+
+    def _unexplained(self, run: RunSpec, place: Place) -> bool:
+        """Whether it is still to be said what each source of a finished run did; what is damaged is said anew."""
+        if not (self.settings.explain and run.explainable):
+            return False
+        try:
+            return place.read_explanation() is None
+        except DamagedError:
+            return True
+
+    def _explain(self, task: Task, sources: Shelf | None, place: Place) -> None:
+        model = TransferModel.from_pretrained(place.folder, sources=sources).to(self.device)
+        place.keep_explanation(explain(model, "dev", task=task))
 
     def _key(self, run: RunSpec, sources: Sequence[Source]) -> tuple[tuple[Task, ...], dict[str, Any]]:
         tasks, fingerprints = zip(*(self._rows(name, run.draw, run.seed) for name in run.tasks), strict=True)
@@ -198,6 +219,7 @@ class Runner:
                 metrics=metrics,
                 main={task.name: task.main_metric for task in tasks},
                 parameters=model.parameter_counts(),
+                sources=[] if run.top_sources is None else [source.name for source in model.sources],
                 best_step=result.best_step,
                 steps=result.steps,
                 seconds=meter.seconds,
@@ -233,7 +255,12 @@ class Runner:
             assert isinstance(run.recipe, Recipe)
             (task,) = tasks
             model = TransferModel.from_backbone(
-                run.backbone, task=task, method=run.method, sources=sources, seed=run.seed
+                run.backbone,
+                task=task,
+                method=run.method,
+                sources=sources,
+                top_sources=run.top_sources,
+                seed=run.seed,
             )
             model.to(self.device)
             if model.has_omega:

@@ -4,6 +4,7 @@
                /history.json          Trainer's log: losses and dev scores by evaluation, and omega where there is one
                /predictions.parquet   task, split, row, label, prediction, logits: of every dev and test row
                /scalearn.json ...     the model; README.md says how to load it
+               /explanation.json      what each of its sources did, where that was asked for, with its own SHA-256
     RUNS/.<hash>.partial/             a run under way: its checkpoints, and progress.json
     RUNS/.<hash>.lock                 held by whoever is at it; gone when it is done
     RUNS/failed/<id>.json             why a run has no result
@@ -32,10 +33,12 @@ from scalearn.errors import InputError
 from scalearn.experiments.outcome import Failure, Outcome
 from scalearn.experiments.plan import RunSpec
 from scalearn.experiments.sealed import DamagedError, digest, seal, unseal
+from scalearn.explanation import Explanation
 
 RESULT = "result.json"
 HISTORY = "history.json"
 PREDICTIONS = "predictions.parquet"
+EXPLANATION = "explanation.json"
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,28 @@ class Place:
         files = {
             path.relative_to(into).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(into.rglob("*"))
-            if path.is_file() and path.name != CARD and "logs" not in path.relative_to(into).parts
+            if path.is_file() and path.name not in (CARD, EXPLANATION) and "logs" not in path.relative_to(into).parts
         }
         seal(into / RESULT, {"key": dict(key), "outcome": asdict(outcome), "files": files})
+
+    def read_explanation(self) -> Explanation | None:
+        """What each source of the finished run did; None if nobody asked, or another version of scalearn wrote it.
+
+        Raises:
+            DamagedError: it was cut short or changed.
+        """
+        path = self.folder / EXPLANATION
+        if not path.exists():
+            return None
+        told = unseal(path, remedy="remove it, and give the same `scalearn run` again")
+        try:
+            return Explanation.from_dict(told)
+        except TypeError:
+            return None
+
+    def keep_explanation(self, found: Explanation) -> None:
+        """Writes what each source of the finished run did."""
+        seal(self.folder / EXPLANATION, found.as_dict())
 
     @property
     def _lock(self) -> Path:

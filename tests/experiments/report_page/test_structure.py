@@ -1,6 +1,7 @@
 """The page stands alone, shows what it was given and nothing else, and stays small."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from scalearn.experiments.report_page.rounding import rounded, thinned
 from scalearn.experiments.results import Results
 from scalearn.experiments.scoreboard import Board, Column, boards
 from scalearn.experiments.statistics import Comparison, Pair
+from scalearn.explanation import Explanation
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -71,6 +73,48 @@ def test_a_run_with_a_changed_file_is_named_and_the_others_are_shown(made: Any) 
     assert "history.json was changed after it was written" in page.read_text()
     changed, other = data_of(page)["runs"]
     assert (changed["state"], other["state"]) == ("open", "done") and other["examples"]["rte"]["count"] == 60
+
+
+def test_what_each_source_did_is_on_the_page_and_on_that_of_its_run(made: Any) -> None:
+    page = made({"tasks": ["rte"], "methods": ["scalearn", "head"], "seeds": 1})
+    assert 'id="sources"' not in page.read_text()
+    told = {
+        **{"source": "mnli", "mean_omega": 0.3, "share": 0.25, "without": 0.83, "alone": 0.6},
+        **{"difference": 0.03, "stderr": 0.01, "verdict": "hurts"},
+    }
+    explanation = Explanation.from_dict(
+        {
+            **{"task": "rte", "method": "scalearn", "split": "dev", "rows": 60, "metric": "accuracy", "score": 0.8},
+            **{"stderr": 0.02, "bare": math.nan, "effects": [told], "layers": ["1"], "omega": [[0.3]]},
+        }
+    )
+    (result,) = (one for one in Results.read(page.parent).found.values() if one.key["method"][0] == "scalearn")
+    result.place.keep_explanation(explanation)
+    found = Results.read(page.parent)
+    write_report_page(page, found, boards(found))
+    text = page.read_text()
+    assert '<a href="#sources">Sources</a>' in text and 'id="sources-view"' in text
+    assert "<li>mnli hurts scalearn on rte: without it dev accuracy changes by +3.0 points (se 1.0).</li>" in text
+    (run,) = (run for run in data_of(page)["runs"] if "explained" in run)
+    assert run["id"] == result.key["id"] and run["explained"]["bare"] is None
+    assert run["explained"]["effects"] == [
+        {
+            **{"source": "mnli", "share": 25, "without": 83, "change": 3, "error": 1},
+            **{"alone": 60, "verdict": "hurts"},
+        }
+    ]
+
+
+def test_of_the_best_sources_those_that_were_combined_are_named(made: Any) -> None:
+    best = {"name": "scalearn", "top_sources": 2}
+
+    def change(run: RunSpec) -> dict[str, Any]:
+        return {"sources": ["sst2", "rte"]} if run.top_sources else {}
+
+    page = made({"tasks": ["rte"], "methods": [best], "seeds": 1}, change=change)
+    runs = data_of(page)["runs"]
+    (top,) = (run for run in runs if run["label"] == "scalearn, top_sources 2")
+    assert top["source_names"] == ["sst2", "rte"] == [runs[place]["tasks"][0] for place in top["sources"]]
 
 
 def test_texts_stay_texts(made: Any) -> None:

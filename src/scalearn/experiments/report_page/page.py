@@ -19,8 +19,9 @@ from scalearn.experiments.report_page.runs import Runs
 from scalearn.experiments.report_page.tables import tables_of
 from scalearn.experiments.results import Results
 from scalearn.experiments.scoreboard import Board
+from scalearn.experiments.source_effects import explained
 
-_SCRIPTS = ("elements", "sorting", "plot", "scores", "ranks", "coefficients", "run", "page")
+_SCRIPTS = ("elements", "sorting", "plot", "scores", "ranks", "coefficients", "sources", "run", "page")
 """In the order in which they need each other."""
 _NAMES = {
     "scores": "Scores",
@@ -28,6 +29,7 @@ _NAMES = {
     "ranks": "Differences",
     "omega": "Omega",
     "transfer": "Transfer",
+    "sources": "Sources",
     "probes": "Probes",
     "costs": "Cost",
     "runs": "Runs",
@@ -59,6 +61,7 @@ def write_report_page(path: Path, found: Results, boards: Sequence[Board]) -> No
         costs=costs_of(found),
         runs=runs.lines(),
         sections=_sections(data),
+        effects=[warning for group in explained(found) for warning in group.warnings],
         inf=math.inf,
         data=_embedded(data),
         style=Markup(_asset("page.css")),
@@ -79,6 +82,7 @@ def _sections(data: Mapping[str, Any]) -> dict[str, str]:
         "ranks": any(board["ranks"] for board in boards),
         "omega": any("omega" in run for run in runs),
         "transfer": any("omega" in run for run in runs),
+        "sources": any("explained" in run for run in runs),
         "probes": any("probe" in run for run in runs),
         "costs": any(run["state"] == "done" for run in runs),
         "runs": True,

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from scalearn.experiments.outcome import Outcome
-from scalearn.experiments.plan import Cell, Point, RunSpec
+from scalearn.experiments.plan import Cell, Point, RunSpec, ShelfSource
 from scalearn.experiments.report_page.examples import examples
 from scalearn.experiments.report_page.histories import Omegas, curves, omegas
 from scalearn.experiments.report_page.rounding import rounded, shown
 from scalearn.experiments.results import Results
 from scalearn.experiments.store import HISTORY, PREDICTIONS, Result
+from scalearn.explanation import Explanation
 from scalearn.methods import Probing, ScaLearn
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class Runs:
     def _tell(self, run: RunSpec) -> dict[str, Any]:
         cell = self._cells.get(run.id)
         result, failure = self.found.found.get(run.id), self.found.failures.get(run.id)
+        combined = _combined(run, result)
         told: dict[str, Any] = {
             "id": run.id,
             "title": str(run),
@@ -81,8 +83,10 @@ class Runs:
             "backbone": run.backbone,
             "tasks": list(run.tasks),
             "seed": run.seed,
-            "sources": [self.place[one.id] if isinstance(one, RunSpec) else one.describe() for one in run.sources],
-            "source_names": list(run.source_names),
+            "sources": [
+                self.place[one.id] if isinstance(one, RunSpec) else one.describe() for one in combined.values()
+            ],
+            "source_names": list(combined),
             "state": "done" if result else "failed" if failure else "open",
             "recipe": self._pooled(run.recipe.model_dump(mode="json")),
             "options": self._pooled(run.method.model_dump(mode="json")),
@@ -90,6 +94,8 @@ class Runs:
         }
         if isinstance(run.method, Probing) and len(run.sources) == 1:
             told["probe"] = run.method.omega[0]
+        if (effects := self.found.explanations.get(run.id)) is not None:
+            told["explained"] = _explained(effects)
         if failure is not None:
             told |= {"error": failure.error, "traceback": failure.traceback}
         return told | (self._finished(run, result) if result else {})
@@ -98,7 +104,9 @@ class Runs:
         outcome = result.outcome
         kept: list[dict[str, Any]] = result.history() if HISTORY in result.files else []
         found = omegas(kept, best_step=outcome.best_step)
-        if found is not None and found.sources == len(run.source_names):  # AdapterSoup's one average is of no source
+        if found is not None and found.sources == len(
+            _combined(run, result)
+        ):  # AdapterSoup's one average is of no source
             self._omegas[run.id] = found
         predictions = examples(result.predictions()) if PREDICTIONS in result.files else {}
         others = {name: value for name, value in result.key.items() if name not in ("id", "run", "method", "recipe")}
@@ -124,7 +132,8 @@ class Runs:
         most = max(2, min(_MOMENTS, _OMEGAS // max(1, total)))
         for run in self.found.plan.runs:
             if (one := self._omegas.get(run.id)) is not None:
-                self._told[self.place[run.id]]["omega"] = {**one.data(most), "start": _start(run)}
+                start = _start(run, sources=one.sources)
+                self._told[self.place[run.id]]["omega"] = {**one.data(most), "start": start}
 
     def _pooled(self, value: Any) -> int:
         """The place of a value among those that runs share."""
@@ -140,13 +149,44 @@ def _label(run: RunSpec, cell: Cell | None) -> str:
     return " ".join([run.method.name, *(f"{name}={shown(value)}" for name, value in run.options.items())])
 
 
-def _start(run: RunSpec) -> float | None:
+def _combined(run: RunSpec, result: Result | None) -> dict[str, RunSpec | ShelfSource]:
+    """Its sources by name: those that were combined, once that is known."""
+    named = dict(zip(run.source_names, run.sources, strict=True))
+    chosen = result.outcome.sources if result is not None else ()
+    return {name: named[name] for name in chosen} if chosen else named
+
+
+def _start(run: RunSpec, *, sources: int) -> float | None:
     """Where omega began, by the method's options; None where it is not learned, or each source began elsewhere."""
     if not isinstance(run.method, ScaLearn) or run.method.init in ("rank", "best"):
         return None
     one = run.method.init == "mean" or run.method.constraint != "none"
     scale = 1.0 if one else run.method.init_scale
-    return rounded(scale / len(run.sources))
+    return rounded(scale / sources)
+
+
+def _explained(found: Explanation) -> dict[str, Any]:
+    """Scores in percent."""
+    return {
+        "split": found.split,
+        "rows": found.rows,
+        "metric": found.metric,
+        "score": rounded(100 * found.score),
+        "error": rounded(100 * found.stderr, 2),
+        "bare": rounded(100 * found.bare),
+        "effects": [
+            {
+                "source": effect.source,
+                "share": rounded(100 * effect.share, 3),
+                "without": rounded(100 * effect.without),
+                "change": rounded(100 * effect.difference, 3),
+                "error": rounded(100 * effect.stderr, 2),
+                "alone": rounded(100 * effect.alone),
+                "verdict": effect.verdict,
+            }
+            for effect in found.effects
+        ],
+    }
 
 
 def _metrics(scores: Mapping[str, float]) -> list[list[Any]]:

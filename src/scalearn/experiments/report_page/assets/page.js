@@ -69,5 +69,6 @@ findAll("table.sortable").forEach(sortable);
 startRanks();
 startScores();
 startCoefficients();
+startSources();
 startRuns();
 startRoutes();

@@ -102,7 +102,8 @@ function runView(run) {
     view.push(part(run.state === "done" ? "The last attempt failed" : "Why it failed", element("p", {}, run.error), run.traceback && element("pre", { tabindex: 0 }, run.traceback)));
   }
   if (run.state === "done") {
-    view.push(part("Scores", metricsTable(run)), progressPlots(run), run.omega && part("Omega", omegaView(run)), examplesOf(run), part("What it cost", costOf(run)));
+    view.push(part("Scores", metricsTable(run)), progressPlots(run), run.omega && part("Omega", omegaView(run)), run.explained && part("What each source did", sourcesView(run)),
+      examplesOf(run), part("What it cost", costOf(run)));
   }
   view.push(...relations(run), configuration(run));
   return view.filter(Boolean);
