@@ -32,7 +32,8 @@ shelf: .venv/ready  ## rebuild the shelf that ships, from DATA=folder with glue/
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scalearn needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev,docs,images,onnx,peft,ray,serve,tracking]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[demo,dev,docs,images,onnx,peft,ray,serve,tracking]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || :  # on every core; pip would take one
 	touch $@
 
 clean:
