@@ -11,7 +11,8 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-NAMES = ("first-transfer", "compare-methods", "serve-many-tasks")
+QUICK = "first-transfer"
+NAMES = (QUICK, "compare-methods", "serve-many-tasks")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,9 @@ def shown(notebook: NotebookNode) -> Sequence[Sequence[str]]:
     return [[output.get("name") or ", ".join(sorted(output.data)) for output in cell.outputs] for cell in cells]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name == QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_it_runs_and_shows_what_is_stored(
     name: str, run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
