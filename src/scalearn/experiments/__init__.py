@@ -11,7 +11,7 @@ A recipe, from its file to its report, in the order of the modules that see it:
     shown   report -> tables, latex, report_csv, report_figures (ranks, efficiency, curves, heatmap), report_probes,
             report_sources, report_page/; what methods took: method_costs
 
-What one model's sources did is written by ``explained``; a shelf grows by ``growth``, which asks ``grown`` what was made.
+What one model's sources did is written by ``explained``; a shelf grows by ``growth``, and ``grown`` says what was made.
 Beside recipes, ``compare`` and ``probe`` are small experiments of one command each, ``demo`` and ``page`` the one that
 ships, and ``counting`` trains nothing.
 """
