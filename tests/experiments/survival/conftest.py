@@ -172,14 +172,13 @@ class Folder:
         return {
             name: {
                 **{what: result["outcome"][what] for what in ("best_step", "steps", "rows", "parameters")},
+                # Standard errors are of ten draws, in new interpreters of 200; the predictions are among the files.
                 "metrics": [
                     (task, split, metric, score)
                     for task, splits in result["outcome"]["metrics"].items()
                     for split, scores in splits.items()
                     for metric, score in scores.items()
-                    if not metric.endswith(
-                        "_stderr"
-                    )  # of ten draws, or in new interpreters of 200; the predictions are below
+                    if not metric.endswith("_stderr")
                 ],
                 "key": result["key"],
                 "files": {
