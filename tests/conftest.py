@@ -20,7 +20,7 @@ from scalearn.backbones import Backbone, BackboneReference, load_backbone
 from scalearn.deltas import Bottleneck
 from scalearn.shelf import Shelf
 from scalearn.sources import Source
-from scalearn.tasks import Task, scoring
+from scalearn.tasks import Task
 
 torch.set_num_threads(1)  # models this small only lose by more
 
@@ -41,25 +41,6 @@ def _one_seed() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tokens that tests keep do not end up in the user's cache."""
     datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets")
-
-
-def _draw(count: int, patch: pytest.MonkeyPatch) -> None:
-    for function in (scoring.standard_errors, scoring.drawn_scores):
-        patch.setitem(function.__kwdefaults__, "resamples", count)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _few_draws() -> Iterator[None]:
-    """Standard errors are of ten draws of the bootstrap: 200 take longer than trainings as small as these."""
-    with pytest.MonkeyPatch.context() as patch:
-        _draw(10, patch)
-        yield
-
-
-@pytest.fixture
-def all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many draws as users have, and as processes have that a test begins."""
-    _draw(scoring.RESAMPLES, monkeypatch)
 
 
 @pytest.fixture(scope="session")

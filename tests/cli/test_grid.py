@@ -133,7 +133,6 @@ def test_what_a_result_carries(recipe: Path, tmp_path: Path) -> None:
         assert result["key"]["seed"] == 0 and len(result["key"]["backbone"][1]) == 64
 
 
-@pytest.mark.usefixtures("all_draws")  # the two processes have them
 def test_in_two_processes(recipe: Path, tmp_path: Path) -> None:
     call("run", recipe, "--out", tmp_path / "one", "--quiet")
     call("run", recipe, "--out", tmp_path / "two", "--workers", 2, "--quiet")

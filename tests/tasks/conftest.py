@@ -12,11 +12,6 @@ Asked = list[tuple[tuple[Any, ...], dict[str, Any]]]
 """Arguments, in place and by name, of each reading."""
 
 
-@pytest.fixture(autouse=True)
-def _as_users_have_them(all_draws: None) -> None:
-    """Here standard errors are what is tested."""
-
-
 @pytest.fixture
 def fake_hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asked]:
     """Makes the Hub give `splits`, and the declaration of `name` expect as many rows; returns what it is asked."""

@@ -248,6 +248,32 @@ def test_standard_error_is_that_of_its_formula() -> None:
     assert error["pearson_stderr"] == pytest.approx((1 - r**2) / 20, rel=0.25)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_each_draw_is_scored_as_its_rows_are(classes: int) -> None:
+    """Small draws, so that some lack a class, or have but one."""
+    generator = np.random.default_rng(classes)
+    labels, given = generator.integers(0, classes, 40), generator.integers(0, classes, 40)
+    metrics = ("accuracy", "f1_macro", "precision_macro", "recall_macro", "matthews", *(("f1",) if classes < 3 else ()))
+    draws = [generator.integers(0, 40, size) for size in (1, 2, 3, 5, 40) for _ in range(8)]
+    for rows, scores in zip(draws, Answers(labels=labels, given=given).resampled(metrics, draws), strict=True):
+        assert scores == pytest.approx({name: METRICS[name](labels[rows], given[rows]) for name in metrics}), rows
+
+
+def test_each_draw_is_correlated_as_its_rows_are() -> None:
+    """Whole numbers, which tie; one draw is constant, another all but for rounding."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 5, 40).astype(float)
+    given = labels + generator.normal(size=40)
+    given[:3] = [0.1 + 0.2, 0.3, 0.1 + 0.2]
+    draws = [generator.integers(0, 40, size) for size in (3, 5, 40) for _ in range(8)] + [np.arange(3), np.array([5, 5])]
+    metrics = ("pearson", "spearman")
+    for rows, scores in zip(draws, Answers(labels=labels, given=given).resampled(metrics, draws), strict=True):
+        assert scores == pytest.approx({name: METRICS[name](labels[rows], given[rows]) for name in metrics}), rows
+    given[7] = np.nan
+    scores = next(iter(Answers(labels=labels, given=given).resampled(metrics, [np.arange(40)])))
+    assert all(math.isnan(value) for value in scores.values())
+
+
 def test_rows_of_a_question_are_drawn_together() -> None:
     """Ten rows a question, all right or all wrong: fifty facts, not five hundred."""
     right = np.repeat(np.arange(50) < 35, 10).astype(int)
@@ -299,7 +325,7 @@ def test_errors_of_several_labels_and_of_a_constant_answer() -> None:
     generator = np.random.default_rng(0)
     labels, given = (generator.integers(0, 2, (60, 3)) for _ in range(2))
     names = ("f1_macro", "f1_micro", "subset_accuracy")
-    errors = standard_errors(Answers(labels=labels, given=given), metrics=names, main_metric="f1_macro")
+    errors = standard_errors(LabelSets(labels=labels, given=given), metrics=names, main_metric="f1_macro")
     assert list(errors) == [f"{name}_stderr" for name in names]
     assert all(0 < error < 0.1 for error in errors.values())
     constant = Answers(labels=np.array([0.0, 1.0, 2.0]), given=np.ones(3))

@@ -145,11 +145,12 @@ def _correlation(compute: Callable[[Values, Values], float], labels: Values, pre
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return float("nan")
     # a side that varies by rounding only would correlate with noise (and scipy would warn)
-    if _flat(x) or _flat(y):
+    if flat(x) or flat(y):
         return 0.0
     return compute(x, y)
 
 
-def _flat(values: Values) -> bool:
+def flat(values: Values) -> bool:
+    """Whether numbers differ by rounding only, if at all."""
     spread = np.linalg.norm(values - values.mean())
     return bool(spread <= 1e-13 * abs(values.mean()) or _constant(values))

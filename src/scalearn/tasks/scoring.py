@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 
 from scalearn.tasks.metrics import COMBINED, METRICS
 from scalearn.tasks.questions import WORTHS, picked, share_of_right_questions
+from scalearn.tasks.resampling import Draws, ratio, scores_of_classes, scores_of_numbers
 
 RESAMPLES = 200
 """Draws of the bootstrap: the standard error itself is then good to 5 %."""
 STDERR = "_stderr"
 """What the name of a standard error ends with."""
 EXACT_MATCH = "exact_match"
-
-Draws = Sequence[NDArray[np.int64]]
-"""Positions of rows, or of questions, drawn with replacement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +45,9 @@ class Answers:
 
     def resampled(self, metrics: Sequence[str], draws: Draws) -> Iterator[dict[str, float]]:
         """The scores of each draw."""
-        for rows in draws:
-            yield Answers(labels=self.labels[rows], given=self.given[rows]).scores(metrics)
+        of = scores_of_numbers if {"pearson", "spearman"} & set(metrics) else scores_of_classes
+        columns = of(self.labels, self.given, draws)
+        return (dict(zip(metrics, row, strict=True)) for row in zip(*(columns[name] for name in metrics), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +63,8 @@ class LabelSets(Answers):
         parts = {"f1": (2 * hits, guesses + occurrences), "precision": (hits, guesses), "recall": (hits, occurrences)}
         columns = {"subset_accuracy": right, "accuracy": right}
         for name, (above, below) in parts.items():
-            columns[f"{name}_macro"] = _ratio(above, below).mean(axis=1)
-            columns[f"{name}_micro"] = _ratio(above.sum(axis=1), below.sum(axis=1))
+            columns[f"{name}_macro"] = ratio(above, below).mean(axis=1)
+            columns[f"{name}_micro"] = ratio(above.sum(axis=1), below.sum(axis=1))
         return (dict(zip(metrics, row, strict=True)) for row in zip(*(columns[name] for name in metrics), strict=True))
 
 
@@ -155,8 +154,3 @@ def drawn_scores(
     generator = np.random.default_rng(seed)
     draws = [generator.integers(0, outcome.size, outcome.size) for _ in range(resamples)]
     return [with_mean(scores, main_metric) for scores in outcome.resampled(metrics, draws)]
-
-
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where nothing is below, 0."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

@@ -171,15 +171,7 @@ class Folder:
         """What must not depend on whether a run was interrupted, by run."""
         return {
             name: {
-                **{what: result["outcome"][what] for what in ("best_step", "steps", "rows", "parameters")},
-                # Standard errors are of ten draws, in new interpreters of 200; the predictions are among the files.
-                "metrics": [
-                    (task, split, metric, score)
-                    for task, splits in result["outcome"]["metrics"].items()
-                    for split, scores in splits.items()
-                    for metric, score in scores.items()
-                    if not metric.endswith("_stderr")
-                ],
+                **{what: result["outcome"][what] for what in ("metrics", "best_step", "steps", "rows", "parameters")},
                 "key": result["key"],
                 "files": {
                     path.relative_to(self.runs).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

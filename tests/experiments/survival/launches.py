@@ -98,10 +98,7 @@ def serve() -> None:
     import scalearn.cli.launch
     import scalearn.experiments.report
     import scalearn.experiments.workers  # noqa: F401
-    from scalearn.tasks import scoring
 
-    for function in (scoring.standard_errors, scoring.drawn_scores):
-        function.__kwdefaults__["resamples"] = 10  # as in the process of the tests: 200 are most of such a run's time
     print("ready", flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
