@@ -33,6 +33,13 @@ def compare(
     own: Annotated[
         bool, typer.Option("--own", help="Add the target's own source, trained on the same rows, as the last one.")
     ] = False,
+    top_sources: Annotated[
+        int | None,
+        typer.Option(min=1, help="Transfer methods combine only so many sources, those that suit the rows best."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say what each source did: 2 T + 3 passes over a run's dev rows.")
+    ] = False,
     backbone: o.BackboneName = "minilm",
     protocol: o.ProtocolName = "default",
     epochs: o.Epochs = None,
@@ -48,6 +55,7 @@ def compare(
     """
     from scalearn.experiments import compare as run_all
     from scalearn.experiments import markdown, summarise
+    from scalearn.experiments.compare import explained_methods, sources_markdown
 
     task = target.whole()
     names = o.split_names(methods)
@@ -60,6 +68,8 @@ def compare(
         protocol=protocol,
         draw=target.draw(),
         own=own,
+        top_sources=top_sources,
+        explain=explain,
         changes=o.given(
             epochs=epochs,
             steps=steps,
@@ -76,6 +86,11 @@ def compare(
     table = out / ("table-own.md" if own else "table.md")
     write_text(table, markdown(rows, main_metric=task.main_metric))
     _console.print(f"the table as Markdown: {table}")
+    if explained := explained_methods(runs):
+        for warning in (warning for method in explained for warning in method.warnings):
+            _console.print(f"[bold yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+        write_text(out / "sources.md", sources_markdown(runs))
+        _console.print(f"what each source did: {out / 'sources.md'}")
 
 
 def demo(
