@@ -319,7 +319,7 @@ def test_published_propetl_recipe_has_a_rate_for_the_masks() -> None:
 @pytest.mark.parametrize("name", [*STAGES["single"], *STAGES["transfer"]])
 def test_default_recipe(name: str) -> None:
     recipe = recipe_for(REGISTRY[name].method)
-    assert recipe == REGISTRY[name].default
+    assert recipe == REGISTRY[name].large
     assert recipe.select == "metric" and recipe.backbone_dropout == (name == "full")
 
 
@@ -349,7 +349,7 @@ def test_a_recipe_is_checked(fault: dict[str, object]) -> None:
 
 
 def test_a_changed_recipe_keeps_the_rest() -> None:
-    recipe = REGISTRY["adapter"].default
+    recipe = REGISTRY["adapter"].large
     new = changed(recipe, {"epochs": 3, "learning_rate": 0.5})
     assert new.model_dump() == recipe.model_dump() | {"epochs": 3, "learning_rate": 0.5}
     with pytest.raises(InputError, match=r"recipe: epochs: .*; colour: .*options are learning_rate, "):
@@ -358,7 +358,7 @@ def test_a_changed_recipe_keeps_the_rest() -> None:
 
 @pytest.mark.parametrize("name", ["adapter", "adapter-m"])
 def test_a_batch_is_of_so_many_rows_or_so_many_tokens(name: str) -> None:
-    recipe = REGISTRY[name].default
+    recipe = REGISTRY[name].large
     assert recipe.tokens_per_batch is None
     budget = changed(recipe, {"tokens_per_batch": 8})
     assert budget.model_dump() == recipe.model_dump() | {"tokens_per_batch": 8}
@@ -417,13 +417,13 @@ def test_the_published_few_shot_recipe(name: str, protocol: Any) -> None:
     ],
 )
 def test_rows_that_a_task_counts_as(changes: dict[str, Any], counted: list[int]) -> None:
-    recipe = changed(REGISTRY["adapter-m"].default, changes)
+    recipe = changed(REGISTRY["adapter-m"].large, changes)
     assert [recipe.counted("rte", 10), recipe.counted("record", 1000)] == counted
 
 
 def test_a_cap_of_no_rows_is_refused() -> None:
     with pytest.raises(InputError, match=r"recipe: caps\.record: .*greater than 0"):
-        changed(REGISTRY["adapter-m"].default, {"caps": {"record": 0}})
+        changed(REGISTRY["adapter-m"].large, {"caps": {"record": 0}})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -11,7 +11,7 @@ import torch
 from scalearn.errors import InputError
 from scalearn.experiments.counting import count
 from scalearn.methods import ScaLearn, method_from_name
-from scalearn.methods.start import at_best, by_rank
+from scalearn.methods.start import at_best, by_rank, by_rows
 
 SCORES = [0.1, 0.9, 0.5, 0.1]
 
@@ -89,8 +89,8 @@ def test_unranked_sources_are_refused() -> None:
     [
         ({"init": "mean", "init_scale": 1.0}, "'mean' says where omega starts, and so does init_scale 1.0"),
         ({"init": "best", "constraint": "softmax"}, "'best' is not for softmax"),
-        ({"starts": (1.0,)}, "are for init 'rank' or 'best', not for 'paper'"),
-        ({"init": "second"}, "init: Input should be 'paper', 'mean', 'rank' or 'best'"),
+        ({"starts": (1.0,)}, "are for init 'rank', 'best' or 'auto', not for None"),
+        ({"init": "second"}, "init: Input should be 'paper', 'mean', 'rank', 'best' or 'auto'"),
     ],
 )
 def test_contradictions_are_refused(options: dict[str, Any], said: str) -> None:
@@ -105,3 +105,50 @@ def test_what_is_left_after_pruning_keeps_its_starts() -> None:
 
 def test_a_start_changes_no_count() -> None:
     assert count(ScaLearn(init="rank")) == count(ScaLearn())
+
+
+# ---- by the rows
+
+
+class Judged:
+    """Evidence whose held-out losses are a function of omega, with noise that all starts share but for a share."""
+
+    def __init__(self, loss: Any, *, noise: float = 0.0, rows: int = 40) -> None:
+        self.count = 4
+        self.loss, self.noise, self.rows = loss, noise, rows
+
+    def losses(self, omegas: Any) -> np.ndarray:
+        chance = np.random.default_rng(0)
+        return np.stack([self.loss(omega) + self.noise * chance.normal(size=self.rows) for omega in omegas])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ((0.5, 0.5, 0.5, 0.5), (0.5,) * 4),
+        ((0.25, 0.25, 0.25, 0.25), (0.25,) * 4),
+        ((0.0, 0.9, 0.0, 0.0), (0, 1, 0, 0)),
+        ((0.0, -0.1, 0.0, 0.0), (0, 0, 0, 0)),
+    ],
+)
+def test_the_rows_decide(wanted: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    evidence: Any = Judged(lambda omega: float(np.square(omega - np.array(wanted)).sum()), noise=0.01)
+    prepared = ScaLearn(init="auto").prepare(evidence)
+    assert prepared.starts == expected
+    assert values(prepared).mean(dim=1).tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_what_may_be_chance_leaves_the_published_start() -> None:
+    evidence: Any = Judged(lambda omega: 0.001 * float(omega[0] != 1), noise=1.0)
+    assert by_rows(evidence, total=2.0) == (0.5,) * 4
+
+
+def test_a_start_that_no_network_survives_is_left() -> None:
+    evidence: Any = Judged(lambda omega: np.inf if omega.sum() > 1 else 1 - omega[2])
+    assert by_rows(evidence, total=2.0) == (0, 0, 1, 0)
+
+
+@pytest.mark.parametrize("told", [{"init": "paper"}, {"init": "rank"}, {"init_scale": 1.0}, {"constraint": "mean"}])
+def test_small_data_leaves_what_was_asked_for(told: dict[str, Any]) -> None:
+    assert ScaLearn(**told).on_small_data() == ScaLearn(**told)
+    assert ScaLearn().on_small_data() == ScaLearn(init="auto")

@@ -61,6 +61,8 @@ class Head(nn.Module):
         super().__init__()
         self.kind = kind
         self.pooling = pooling
+        self.label_weights: Tensor | None = None
+        """(2, outputs): how much a row without, and one with a label counts in a multi-label loss; None is 1."""
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(width, width)
         self.out = nn.Linear(width, outputs)
@@ -88,5 +90,8 @@ class Head(nn.Module):
         if self.kind == "regression":
             return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
         if self.kind == "multi-label":
-            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+            weights = None
+            if self.label_weights is not None:
+                weights = torch.where(labels.bool(), self.label_weights[1], self.label_weights[0]).to(logits)
+            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weights)
         return F.cross_entropy(logits, labels)

@@ -24,7 +24,7 @@ from scalearn.errors import InputError
 from scalearn.families import Family
 from scalearn.folding import folded_deltas, folded_method
 from scalearn.heads import Head, Pooling
-from scalearn.methods import LoRA, Method, Setting, method_from_name
+from scalearn.methods import LoRA, Method, Protocol, Setting, method_from_name, suited
 from scalearn.precision import Precision
 from scalearn.prediction import Prediction, columns_of, predictions
 from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
@@ -69,6 +69,7 @@ class TransferModel(AdaptedModel):
         top_sources: int | None = None,
         pooling: Pooling | None = None,
         sites: str | Family | None = None,
+        protocol: Protocol = "default",
         seed: int = 0,
     ) -> TransferModel:
         """A model ready to be trained.
@@ -76,17 +77,19 @@ class TransferModel(AdaptedModel):
         Args:
             backbone: ``minilm``, a folder, a Hub id, or one loaded with `scalearn.backbones.load_backbone`.
             task: what is to be learned.
-            method: one of `scalearn.methods`, or its name.
+            method: one of `scalearn.methods`, or its name: then with the options of `protocol`.
             sources: for transfer methods, the shelf to combine.
             top_sources: only so many of them, those that suit the task best: see `scalearn.ranking`.
             pooling: which tokens the head reads; by default what suits the backbone.
             sites: where the backbone's layers are, if scalearn does not know its type (`scalearn.sites.declare`).
+            protocol: see `scalearn.methods.Protocol`.
             seed: of the initialisation.
 
         Raises:
             InputError: backbone, method and sources do not go together.
         """
-        method = method_from_name(method) if isinstance(method, str) else method
+        if isinstance(method, str):
+            method = suited(method_from_name(method), protocol, rows=len(task.splits.get("train", ())) or None)
         if method.stage == "joint":
             raise InputError(f"method {method.name!r} learns several tasks at once: use JointModel (scalearn joint)")
         if method.stage == "transfer" and sources is None:

@@ -265,7 +265,10 @@ def test_each_draw_is_correlated_as_its_rows_are() -> None:
     labels = generator.integers(0, 5, 40).astype(float)
     given = labels + generator.normal(size=40)
     given[:3] = [0.1 + 0.2, 0.3, 0.1 + 0.2]
-    draws = [generator.integers(0, 40, size) for size in (3, 5, 40) for _ in range(8)] + [np.arange(3), np.array([5, 5])]
+    draws = [generator.integers(0, 40, size) for size in (3, 5, 40) for _ in range(8)] + [
+        np.arange(3),
+        np.array([5, 5]),
+    ]
     metrics = ("pearson", "spearman")
     for rows, scores in zip(draws, Answers(labels=labels, given=given).resampled(metrics, draws), strict=True):
         assert scores == pytest.approx({name: METRICS[name](labels[rows], given[rows]) for name in metrics}), rows

@@ -92,7 +92,7 @@ def _learn(
 ) -> None:
     """Builds, trains, saves, and says what came of it."""
     from scalearn.atomic import refuse_existing
-    from scalearn.methods import changed, recipe_for
+    from scalearn.methods import changed, recipe_for, suited
     from scalearn.model import TransferModel
     from scalearn.training import train
 
@@ -101,7 +101,9 @@ def _learn(
     task = target.drawn(training.seed)
     shelf = None if sources is None else sources.shelf(task)
     few_shot = target.few_shot is not None
-    recipe = recipe_for(method, training.protocol, kind=task.kind, task=task.name, few_shot=few_shot)
+    rows = len(task.splits["train"])
+    method = suited(method, training.protocol, rows=rows)
+    recipe = recipe_for(method, training.protocol, rows=rows, kind=task.kind, task=task.name, few_shot=few_shot)
     recipe = changed(recipe, training.changes())
     model = TransferModel.from_backbone(
         training.backbone,

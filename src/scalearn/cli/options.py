@@ -94,8 +94,12 @@ SitesPath = Annotated[
 Out = Annotated[Path, typer.Option("--out", help="A new folder for the result.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initialisation, batches, dropout and drawn rows.")]
 ProtocolName = Annotated[
-    Literal["default", "published"],
-    typer.Option("--protocol", help="Hyper-parameters: the library's, or the paper's.", rich_help_panel=_TRAINING),
+    Literal["default", "small", "large", "published"],
+    typer.Option(
+        "--protocol",
+        help="Hyper-parameters: by default small under 2,000 training rows, else large; or the paper's.",
+        rich_help_panel=_TRAINING,
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="At most so many epochs.", rich_help_panel=_TRAINING)]
 Steps = Annotated[int | None, typer.Option(help="At most so many steps, instead of epochs.", rich_help_panel=_TRAINING)]

@@ -26,7 +26,7 @@ from scalearn.experiments.source_effects import Explained
 from scalearn.experiments.tables import markdown_table
 from scalearn.explanation import Explanation, can_explain
 from scalearn.explanation import explain as explain_model
-from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for
+from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for, suited
 from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
 from scalearn.sources import Source
@@ -188,8 +188,10 @@ def _run(
     options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Trains one method with one seed, or finds that it was done."""
-    method = method_from_name(name, **(options or {}))
-    recipe = changed(recipe_for(method, protocol, kind=task.kind, task=task.name, few_shot=few_shot), changes)
+    rows = len(task.splits["train"])
+    method = suited(method_from_name(name, **(options or {})), protocol, rows=rows)
+    recipe = recipe_for(method, protocol, rows=rows, kind=task.kind, task=task.name, few_shot=few_shot)
+    recipe = changed(recipe, changes)
     key = key_of(
         method,
         recipe,

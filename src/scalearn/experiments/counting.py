@@ -169,6 +169,9 @@ class _Blank:
     def error(self, omega: NDArray[np.float64]) -> float:
         return 0.0
 
+    def losses(self, omegas: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.zeros((len(omegas), 2))
+
     def similarities(self) -> list[float]:
         return [1.0] * self.count
 

@@ -16,7 +16,7 @@ from scalearn.experiments.plan import Cell, Plan, Point, RunSpec, ShelfSource
 from scalearn.experiments.probe import points_of
 from scalearn.experiments.recipe import Experiment
 from scalearn.experiments.sizes import size_of
-from scalearn.methods import Method, Probing, changed, joint_recipe_for, recipe_for
+from scalearn.methods import Method, Probing, changed, joint_recipe_for, recipe_for, suited
 from scalearn.shelf import Shelf
 
 
@@ -160,8 +160,9 @@ class _Expansion:
         as_source: bool = False,
         top_sources: int | None = None,
     ) -> RunSpec:
-        kind, few_shot = size_of(task).kind, draw.k is not None
-        recipe = recipe_for(method, self.asked.protocol, kind=kind, task=task, few_shot=few_shot)
+        size, few_shot = draw.counted(size_of(task)), draw.k is not None
+        method = suited(method, self.asked.protocol, rows=size.train)
+        recipe = recipe_for(method, self.asked.protocol, rows=size.train, kind=size.kind, task=task, few_shot=few_shot)
         changes = self.asked.changes
         if as_source and self.asked.sources is not None and self.asked.sources.changes is not None:
             changes = self.asked.sources.changes

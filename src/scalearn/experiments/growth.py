@@ -24,7 +24,7 @@ from typing import Any
 from scalearn.backbones import MINILM
 from scalearn.errors import InputError
 from scalearn.experiments.grown import Asked, check_model, check_source
-from scalearn.methods import Adapter, Method, Protocol, changed, method_from_name, recipe_for
+from scalearn.methods import Adapter, Method, Protocol, changed, method_from_name, recipe_for, suited
 from scalearn.model import TransferModel
 from scalearn.saved import DESCRIPTION, SavedModel
 from scalearn.shelf import Shelf
@@ -112,7 +112,9 @@ def grow(
         check_rows(task)
 
     def asked(method: Method, task: Task) -> Asked:
-        recipe = recipe_for(method, protocol, kind=task.kind, task=task.name, few_shot=few_shot)
+        rows = len(task.splits["train"])
+        method = suited(method, protocol, rows=rows)
+        recipe = recipe_for(method, protocol, rows=rows, kind=task.kind, task=task.name, few_shot=few_shot)
         return Asked.of(method, changed(recipe, changes or {}), task, seed=seed, backbone=backbone)
 
     for task in tasks:
@@ -125,6 +127,7 @@ def grow(
 
         def learn(method: Method, folder: Path, sources: Shelf | None, task: Task = task) -> None:
             told = asked(method, task)
+            method = suited(method, protocol, rows=len(task.splits["train"]))
             model = TransferModel.from_backbone(backbone, task=task, method=method, sources=sources, seed=seed)
             train(
                 model,

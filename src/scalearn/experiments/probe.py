@@ -140,14 +140,21 @@ def probe(
         )
     values = checked_grid(grid)
     few_shot = draw.k is not None
-    recipe = recipe_for(Probing(omega=(1.0,)), protocol, kind=task.kind, task=task.name, few_shot=few_shot)
-    recipe = changed(recipe, changes or {})
     loaded = load_backbone(backbone)
     sources.check_fits(loaded)
     runs = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
             drawn = draw.of(task, seed=seed)
+            recipe = recipe_for(
+                Probing(omega=(1.0,)),
+                protocol,
+                rows=len(drawn.splits["train"]),
+                kind=task.kind,
+                task=task.name,
+                few_shot=few_shot,
+            )
+            recipe = changed(recipe, changes or {})
             rows = drawn.fingerprint()
             for omega in points_of(values, sources=len(sources)):
                 key = key_of(

@@ -259,5 +259,5 @@ def _contradictions(asked: Experiment) -> Iterator[str]:
 
 
 def _checked(changes: Changes, method: str) -> Changes:
-    changed(REGISTRY[method].default, changes)
+    changed(REGISTRY[method].large, changes)
     return changes

@@ -21,6 +21,8 @@ from scalearn.methods.registry import (
     joint_recipe_for,
     method_from_name,
     recipe_for,
+    resolved,
+    suited,
 )
 from scalearn.methods.scaling import Probing, ScaLearn, UniformAverage
 from scalearn.methods.search import BestSource, LoraHub
@@ -60,4 +62,6 @@ __all__ = [
     "joint_recipe_for",
     "method_from_name",
     "recipe_for",
+    "resolved",
+    "suited",
 ]

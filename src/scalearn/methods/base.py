@@ -61,9 +61,10 @@ class Optimisation(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out a budget that is not given: runs from before there were any keep their names, and are found."""
+        """Leaves out later fields that are not asked for: runs from before there were any are found by their names."""
         fields: dict[str, Any] = handler(self)
-        return {name: value for name, value in fields.items() if (name, value) != ("tokens_per_batch", None)}
+        unused = (("tokens_per_batch", None), ("head_start", "random"), ("balance_labels", False))
+        return {name: value for name, value in fields.items() if (name, value) not in unused}
 
 
 class Recipe(Optimisation):
@@ -77,6 +78,12 @@ class Recipe(Optimisation):
     """Steps between evaluations, and after the last step; None evaluates once an epoch."""
     select: Literal["loss", "metric"] = "loss"
     """The best checkpoint is the one of lowest dev loss (published) or of highest main dev metric."""
+    head_start: Literal["random", "linear"] = "random"
+    """Where the head starts: at random (published), or at a linear model of what it reads of the training rows, which
+    is then a checkpoint that can be the best (`scalearn.training.head_start`)."""
+    balance_labels: bool = False
+    """Of rows with several labels: whether those with a label count as much together as those without. Else a model of
+    few rows learns first that every label is rare, and gives none."""
 
 
 class JointRecipe(Optimisation):
@@ -170,6 +177,9 @@ class Evidence(Protocol):
     def error(self, omega: NDArray[np.float64]) -> float:
         """Cross-validated loss of a linear model on the features of training rows under omega (T,); lower is better."""
 
+    def losses(self, omegas: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The same of each row under each omega, (omegas, rows)."""
+
     def similarities(self) -> list[float]:
         """Mean cosine similarity of the target's texts to each source's, T numbers."""
 
@@ -209,6 +219,10 @@ class Method(Frozen):
         """What is added to the training loss."""
         return 0.0
 
+    def on_small_data(self) -> Method:
+        """This method with what suits a few training rows, where nothing else was asked for."""
+        return self
+
     def after_step(self, deltas: Sequence[nn.Module]) -> Callable[[float], None] | None:
         """What is done after each step of the optimizer, given its learning rate; None is nothing."""
         return None
@@ -222,8 +236,10 @@ class Entry:
     """The method with the published options."""
     published: Optimisation
     """The published hyper-parameters (the paper's appendix and code)."""
-    default: Optimisation
-    """What this library uses unless told otherwise."""
+    large: Optimisation
+    """What this library uses for a few thousand rows and more, and of joint methods always."""
+    small: Recipe | None = None
+    """What it uses for fewer, but for how many steps (`scalearn.methods.small`); None for joint methods."""
 
 
 def published(learning_rate: float, patience: int = 5, **others: Any) -> Recipe:
@@ -231,10 +247,8 @@ def published(learning_rate: float, patience: int = 5, **others: Any) -> Recipe:
     return Recipe(learning_rate=learning_rate, head_learning_rate=learning_rate, patience=patience, **others)
 
 
-def default(
-    learning_rate: float, head_learning_rate: float, *, backbone_dropout: bool = False, **others: Any
-) -> Recipe:
-    """What suits a few hundred rows on a CPU."""
+def large(learning_rate: float, head_learning_rate: float, *, backbone_dropout: bool = False, **others: Any) -> Recipe:
+    """What suits a few thousand rows on a CPU."""
     return Recipe(
         learning_rate=learning_rate,
         head_learning_rate=head_learning_rate,
@@ -243,5 +257,22 @@ def default(
         batch_size=16,
         backbone_dropout=backbone_dropout,
         select="metric",
+        **others,
+    )
+
+
+def small(
+    learning_rate: float, head_learning_rate: float = 3e-4, *, backbone_dropout: bool = False, **others: Any
+) -> Recipe:
+    """What suits fewer rows than `scalearn.methods.small.ROWS`; how long is decided there."""
+    return Recipe(
+        learning_rate=learning_rate,
+        head_learning_rate=head_learning_rate,
+        batch_size=16,
+        patience=2,
+        backbone_dropout=backbone_dropout,
+        select="metric",
+        head_start="linear",
+        balance_labels=True,
         **others,
     )

@@ -181,11 +181,9 @@ def _default(learning_rate: float, head_learning_rate: float, *, backbone_dropou
 
 
 ENTRIES = (
-    Entry(
-        method=FullFineTuningJoint(), published=_published(2e-5), default=_default(5e-5, 1e-3, backbone_dropout=True)
-    ),
-    Entry(method=AdapterJoint(), published=_published(3e-4), default=_default(1e-3, 1e-3)),
-    Entry(method=ProPETLJoint(), published=_published(3e-4, mask_learning_rate=3e-3), default=_default(1e-3, 1e-3)),
-    Entry(method=HyperFormer(), published=_published(3e-4), default=_default(3e-4, 1e-3)),
-    Entry(method=HyperFormer(shared=True), published=_published(3e-4), default=_default(3e-4, 1e-3)),
+    Entry(method=FullFineTuningJoint(), published=_published(2e-5), large=_default(5e-5, 1e-3, backbone_dropout=True)),
+    Entry(method=AdapterJoint(), published=_published(3e-4), large=_default(1e-3, 1e-3)),
+    Entry(method=ProPETLJoint(), published=_published(3e-4, mask_learning_rate=3e-3), large=_default(1e-3, 1e-3)),
+    Entry(method=HyperFormer(), published=_published(3e-4), large=_default(3e-4, 1e-3)),
+    Entry(method=HyperFormer(shared=True), published=_published(3e-4), large=_default(3e-4, 1e-3)),
 )

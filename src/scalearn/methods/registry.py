@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 from scalearn.errors import InputError
 from scalearn.kinds import Kind
-from scalearn.methods import joint, single, transfer
-from scalearn.methods.base import Entry, JointRecipe, Method, Optimisation, Recipe, Stage, changed, validated
+from scalearn.methods import joint, single, small, transfer
+from scalearn.methods.base import Entry, JointRecipe, Method, Recipe, Stage, changed, validated
 
-Protocol = Literal["default", "published"]
+Protocol = Literal["default", "small", "large", "published"]
+"""Whose hyper-parameters: the paper's, or the library's for small data (`scalearn.methods.small`) or large; ``default``
+is the library's for as many training rows as there are."""
 
 REGISTRY: dict[str, Entry] = {
     entry.method.name: entry for entry in (*single.ENTRIES, *joint.ENTRIES, *transfer.ENTRIES)
@@ -38,15 +40,23 @@ def method_from_name(name: str, /, *, stage: Stage | None = None, **options: Any
     return validated(type(base), {**base.model_dump(), **options}, what=f"method {name!r}")
 
 
-def _recipe(method: Method, protocol: Protocol) -> Optimisation:
-    entry = REGISTRY[method.name]
-    return entry.published if protocol == "published" else entry.default
+def resolved(protocol: Protocol, rows: int | None) -> Protocol:
+    """``small``, ``large`` or ``published``; not knowing how many rows there are, it is not ``small``."""
+    if protocol != "default":
+        return protocol
+    return "small" if rows is not None and rows < small.ROWS else "large"
+
+
+def suited(method: Method, protocol: Protocol, *, rows: int | None) -> Method:
+    """The method with the options that a protocol has for so many training rows, where nothing else was asked for."""
+    return method.on_small_data() if resolved(protocol, rows) == "small" else method
 
 
 def recipe_for(
     method: Method,
     protocol: Protocol = "default",
     *,
+    rows: int | None = None,
     kind: Kind = "classification",
     task: str | None = None,
     few_shot: bool = False,
@@ -55,14 +65,23 @@ def recipe_for(
 
     Args:
         method: of the registry.
-        protocol: ``default``, or ``published`` for the paper's.
+        protocol: see `Protocol`.
+        rows: for training; None is many.
         kind: of the task: the published runs on HumSet, which is multi-label, chose by macro F1 instead of dev loss.
         task: its name: the published transfer to ReCoRD, which has 1.2 million rows, took 3 epochs.
-        few_shot: for a few training rows, as published, under either protocol: by steps, chosen by the metric.
+        few_shot: a few-shot draw, which but for small data is trained as published: by steps, chosen by the metric.
+
+    Raises:
+        InputError: the method is of joint training; or the protocol is for small data, and nobody says how small.
     """
-    recipe = _recipe(method, protocol)
+    entry, protocol = REGISTRY[method.name], resolved(protocol, rows)
+    recipe = entry.published if protocol == "published" else entry.large
     if not isinstance(recipe, Recipe):
         raise InputError(f"method {method.name!r} learns several tasks at once: use scalearn joint (train_joint)")
+    if protocol == "small" and entry.small is not None:
+        if rows is None:
+            raise InputError("protocol 'small' trains by the number of training rows: give it (rows=...)")
+        return small.by_rows(entry.small, rows)
     changes: dict[str, Any] = {}
     if protocol == "published" and kind == "multi-label":
         changes = {"select": "metric", "patience": 3 if method.name == "adaptersoup" else recipe.patience}
@@ -74,8 +93,9 @@ def recipe_for(
 
 
 def joint_recipe_for(method: Method, protocol: Protocol = "default") -> JointRecipe:
-    """The hyper-parameters of a joint method under a protocol."""
-    recipe = _recipe(method, protocol)
+    """The hyper-parameters of a joint method under a protocol; ``small`` is as ``large``."""
+    entry = REGISTRY[method.name]
+    recipe = entry.published if protocol == "published" else entry.large
     if not isinstance(recipe, JointRecipe):
         raise InputError(f"method {method.name!r} learns one task: use scalearn train or transfer (train)")
     return recipe

@@ -12,14 +12,18 @@ from scalearn.deltas import Constraint, FixedOmega, Omega, Scaled, TopSources, s
 from scalearn.errors import InputError
 from scalearn.methods.base import Evidence, Setting
 from scalearn.methods.combine import Transfer, scaled
-from scalearn.methods.start import Init, at_best, by_rank
+from scalearn.methods.start import Init, at_best, by_rank, by_rows
 from scalearn.sites import Placement
 
 _UNUSED: tuple[tuple[str, Any], ...] = (
-    *(("l1", 0.0), ("keep", None), ("init", "paper"), ("starts", ())),
+    *(("l1", 0.0), ("keep", None), ("init", None), ("init", "paper"), ("starts", ())),
     ("starts", []),  # in JSON
 )
 """Options of ScaLearn that its first version did not have, and what leaves them out."""
+
+
+_FOUND = ("rank", "best", "auto")
+"""What says where omega starts only once there are rows."""
 
 
 class ScaLearn(Transfer):
@@ -44,19 +48,19 @@ class ScaLearn(Transfer):
     """After each step each coefficient shrinks towards 0 by l1 times the learning rate (`scalearn.deltas.sparsity`)."""
     keep: int | None = Field(None, gt=0)
     """Only so many sources act, in training too: those of largest mean |omega|; None is all."""
-    init: Init = "paper"
-    """Where omega starts: see `scalearn.methods.start`."""
+    init: Init | None = None
+    """Where omega starts: see `scalearn.methods.start`. None is `paper`, but `auto` on small data."""
     starts: tuple[float, ...] = ()
-    """Under init ``rank`` and ``best`` the start of each source's omega; empty until the sources are ranked."""
+    """Under init ``rank``, ``best`` and ``auto`` the start of each source's omega; empty until it is found."""
 
     @field_validator("init")
     @classmethod
-    def _alone_with_the_start(cls, given: Init, known: ValidationInfo) -> Init:
+    def _alone_with_the_start(cls, given: Init | None, known: ValidationInfo) -> Init | None:
         if given in ("mean", "best") and (scale := known.data.get("init_scale", 2.0)) != 2.0:
             raise ValueError(
                 f"{given!r} says where omega starts, and so does init_scale {scale}: leave out one of them"
             )
-        if given in ("rank", "best") and known.data.get("constraint") == "softmax":
+        if given in _FOUND and known.data.get("constraint") == "softmax":
             raise ValueError(
                 f"{given!r} is not for softmax, under which omega is no coefficient: leave out one of them"
             )
@@ -65,8 +69,8 @@ class ScaLearn(Transfer):
     @field_validator("starts")
     @classmethod
     def _of_a_ranking(cls, given: tuple[float, ...], known: ValidationInfo) -> tuple[float, ...]:
-        if given and (init := known.data.get("init")) in ("paper", "mean"):
-            raise ValueError(f"are for init 'rank' or 'best', not for {init!r}: leave out one of them")
+        if given and (init := known.data.get("init")) not in _FOUND:
+            raise ValueError(f"are for init 'rank', 'best' or 'auto', not for {init!r}: leave out one of them")
         return given
 
     @field_validator("l1", "keep")
@@ -95,12 +99,21 @@ class ScaLearn(Transfer):
         return 0.0 if (self.uniform and self.shared) or self.constraint != "none" else 0.3
 
     def prepare(self, evidence: Evidence) -> ScaLearn:
-        """Ranks the sources where omega starts by rank."""
-        if self.init not in ("rank", "best") or self.starts:
+        """Finds the start where it depends on the rows."""
+        if self.init not in _FOUND or self.starts:
             return self
-        scores = evidence.scores()
-        starts = at_best(scores) if self.init == "best" else by_rank(scores, total=self.init_scale)
+        if self.init == "auto":
+            starts = by_rows(evidence, total=self.init_scale)
+        elif self.init == "best":
+            starts = at_best(evidence.scores())
+        else:
+            starts = by_rank(evidence.scores(), total=self.init_scale)
         return self.model_copy(update={"starts": starts})
+
+    def on_small_data(self) -> ScaLearn:
+        """Starts where the rows say, unless something was said about the start."""
+        told = self.init is not None or self.init_scale != 2.0 or self.constraint != "none"
+        return self if told else self.model_copy(update={"init": "auto"})
 
     def build(self, setting: Setting) -> Placement:
         """The fused sources, scaled by an omega per layer or one for all."""
@@ -117,7 +130,7 @@ class ScaLearn(Transfer):
         Raises:
             InputError: they start by rank, and the sources were not ranked, or others were.
         """
-        if self.init in ("rank", "best") and len(self.starts) != sources:
+        if self.init in _FOUND and len(self.starts) != sources:
             raise InputError(
                 f"{self.name} has {len(self.starts)} starts for {sources} sources: give a task with training rows, so "
                 f"that they can be ranked, or starts=..., or leave out init={self.init!r}"

@@ -8,7 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from scalearn.combinable import MODULES
 from scalearn.deltas import Activation, Bottleneck, Compacter, Lora, MaskedBottleneck, MaskScores, Rescaling, new_rule
-from scalearn.methods.base import Entry, Method, Setting, default, published
+from scalearn.methods.base import Entry, Method, Setting, large, published, small
 from scalearn.sites import INPUT, LAYER, Placement, Shape
 
 
@@ -187,16 +187,22 @@ class LoRA(Method):
 
 
 ENTRIES = (
-    Entry(method=Adapter(), published=published(3e-4), default=default(1e-3, 1e-3)),
-    Entry(method=CompacterPlusPlus(), published=published(3e-3), default=default(1e-2, 1e-3)),
+    Entry(method=Adapter(), published=published(3e-4), large=large(1e-3, 1e-3), small=small(1e-3)),
+    Entry(method=CompacterPlusPlus(), published=published(3e-3), large=large(1e-2, 1e-3), small=small(1e-2)),
     Entry(
         method=ProPETL(),
         published=published(1e-3, mask_learning_rate=5e-3, weight_decay=0.1, mask_weight_decay=0.1),
-        default=default(3e-3, 1e-3, mask_learning_rate=1.5e-2, weight_decay=0.1),
+        large=large(3e-3, 1e-3, mask_learning_rate=1.5e-2, weight_decay=0.1),
+        small=small(3e-3, mask_learning_rate=1.5e-2, weight_decay=0.1),
     ),
-    Entry(method=IA3(), published=published(5e-3), default=default(2e-2, 1e-3)),
+    Entry(method=IA3(), published=published(5e-3), large=large(2e-2, 1e-3), small=small(2e-2)),
     # LoRA is no method of the paper; its authors' GLUE runs on RoBERTa-base used 4e-4 and 5e-4.
-    Entry(method=LoRA(), published=published(5e-4), default=default(1e-3, 1e-3)),
-    Entry(method=FullFineTuning(), published=published(2e-5), default=default(5e-5, 1e-3, backbone_dropout=True)),
-    Entry(method=HeadOnly(), published=published(3e-4), default=default(1e-3, 1e-3)),
+    Entry(method=LoRA(), published=published(5e-4), large=large(1e-3, 1e-3), small=small(3e-3)),
+    Entry(
+        method=FullFineTuning(),
+        published=published(2e-5),
+        large=large(5e-5, 1e-3, backbone_dropout=True),
+        small=small(1e-4, backbone_dropout=True),
+    ),
+    Entry(method=HeadOnly(), published=published(3e-4), large=large(1e-3, 1e-3), small=small(3e-4)),
 )

@@ -6,6 +6,7 @@
 | mean | 1 / T: the average of all sources |
 | rank | init_scale * softmax over t of (s_t - mean s) / std s, s_t the score of source t by `scalearn.ranking` |
 | best | 1 for the source of the highest s_t, 0 for the others |
+| auto | as `paper`, unless the training rows say that `mean`, one source alone, or none of them is better |
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-Init = Literal["paper", "mean", "rank", "best"]
+from scalearn.methods.base import Evidence
+
+Init = Literal["paper", "mean", "rank", "best", "auto"]
 
 
 def by_rank(scores: Sequence[float], *, total: float) -> tuple[float, ...]:
@@ -29,3 +32,21 @@ def at_best(scores: Sequence[float]) -> tuple[float, ...]:
     """1 for the highest score, the first of equal ones, and 0 for the others."""
     best = int(np.argmax(scores))
     return tuple(float(index == best) for index in range(len(scores)))
+
+
+def by_rows(evidence: Evidence, *, total: float) -> tuple[float, ...]:
+    """What suits the training rows: `total` / T, unless another start is better by more than one standard error.
+
+    The others are 1 / T, each source alone, and no source. What is compared is the held-out loss of a linear model on
+    the frozen features, row by row; the standard error is of the mean difference, so that few rows do not decide by
+    chance (the one-standard-error rule of Breiman et al., 1984).
+    """
+    count = evidence.count
+    usual = np.full(count, total / count)
+    starts = [usual, np.full(count, 1 / count), *np.eye(count), np.zeros(count)]
+    losses = evidence.losses(starts)
+    best = int(np.argmin(losses.mean(axis=1)))
+    gain = losses[0] - losses[best]
+    error = gain.std(ddof=1) / np.sqrt(len(gain)) if np.isfinite(losses[0]).all() else 0.0
+    chosen = starts[best] if gain.mean() > error else usual
+    return tuple(float(value) for value in chosen)

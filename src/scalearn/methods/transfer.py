@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scalearn import deltas as d
 from scalearn.errors import InputError
-from scalearn.methods.base import Entry, Evidence, Method, Setting, default, published
+from scalearn.methods.base import Entry, Evidence, Method, Setting, large, published, small
 from scalearn.methods.combine import Transfer, averaged, only_layers
 from scalearn.methods.scaling import Probing, ScaLearn, UniformAverage
 from scalearn.methods.search import BestSource, LoraHub
@@ -106,11 +106,11 @@ class AdapterFusion(Transfer):
 
 def _scaling(method: ScaLearn) -> Entry:
     # The published single rate of 6e-3 ruins the head on small data: omega wants a large rate, the head a small one.
-    return Entry(method=method, published=published(6e-3, 30), default=default(6e-3, 3e-4))
+    return Entry(method=method, published=published(6e-3, 30), large=large(6e-3, 3e-4), small=small(1e-2))
 
 
 def _head_only(method: Method) -> Entry:
-    return Entry(method=method, published=published(3e-4), default=default(1e-3, 1e-3))
+    return Entry(method=method, published=published(3e-4), large=large(1e-3, 1e-3), small=small(3e-4))
 
 
 ENTRIES = (
@@ -118,7 +118,7 @@ ENTRIES = (
     _scaling(ScaLearn(uniform=True)),
     _scaling(ScaLearn(shared=True)),
     _scaling(ScaLearn(uniform=True, shared=True)),
-    Entry(method=AdapterFusion(), published=published(5e-5), default=default(3e-4, 1e-3)),
+    Entry(method=AdapterFusion(), published=published(5e-5), large=large(3e-4, 1e-3), small=small(1e-3)),
     _head_only(AdapterSoup()),
     _head_only(LoraHub()),
     _head_only(BestSource()),

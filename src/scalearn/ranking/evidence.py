@@ -24,7 +24,7 @@ from scalearn.errors import InputError
 from scalearn.methods.combine import scaled
 from scalearn.precision import Precision, attention_for, autocast
 from scalearn.ranking.criteria import DECIDING, judged, together
-from scalearn.ranking.linear import Array, Column, Fold, held_out_loss
+from scalearn.ranking.linear import Array, Column, Fold, held_out_loss, held_out_losses
 from scalearn.reading import pooled
 from scalearn.similarity import ROWS as EMBEDDED
 from scalearn.similarity import embed_task, similarity
@@ -37,6 +37,8 @@ ROWS = 64
 RANKING_ROWS = 128
 """Training rows that sources are ranked by."""
 FOLDS = 4
+REPEATS = 3
+"""How often all rows are held out where a start is chosen: less of the choice is then due to the folds."""
 _BATCH = 32
 
 
@@ -110,6 +112,23 @@ class TaskEvidence:
         if not np.isfinite(features).all():  # coefficients that no network survives
             return float("inf")
         return held_out_loss(features, self.columns, classes=self.classes, folds=self.folds)
+
+    def losses(self, omegas: Sequence[Array]) -> Array:
+        """The same of each row under each omega, on the rows that a ranking looks at, (omegas, rows)."""
+        from threadpoolctl import threadpool_limits
+
+        evidence = self.for_ranking()
+        found = [evidence.features(omega) for omega in omegas]
+        folds = evidence._folds(REPEATS)
+        with threadpool_limits(1, user_api="blas"):  # as for ranking
+            losses = [
+                held_out_losses(features, evidence.columns, classes=evidence.classes, folds=folds)
+                if np.isfinite(features).all()
+                else np.full(len(features), np.inf)
+                for features in found
+            ]
+        each = np.stack(losses).reshape(len(omegas), -1, evidence._choices)
+        return np.asarray(each.mean(axis=2))
 
     def scores(self) -> list[float]:
         """How well each of the T sources suits the target, by the deciding criteria together; higher is better."""
@@ -187,10 +206,19 @@ class TaskEvidence:
     @cached_property
     def folds(self) -> list[Fold]:
         """Which of the N rows are held out in turn; all choices of a question together."""
-        from sklearn.model_selection import KFold
+        return self._folds(1)
+
+    def _folds(self, repeats: int) -> list[Fold]:
+        from sklearn.model_selection import KFold, RepeatedKFold
 
         count = len(self._labels)
-        parts = KFold(n_splits=min(FOLDS, count), shuffle=True, random_state=self.seed).split(np.empty(count))
+        splits = min(FOLDS, count)
+        folds = (
+            KFold(n_splits=splits, shuffle=True, random_state=self.seed)
+            if repeats == 1
+            else RepeatedKFold(n_splits=splits, n_repeats=repeats, random_state=self.seed)
+        )
+        parts = folds.split(np.empty(count))
         each = np.arange(self._choices)
         return [
             (

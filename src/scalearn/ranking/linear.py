@@ -66,28 +66,34 @@ def fit(features: Array, column: Column, *, classes: int | None) -> Linear:
 
 
 def held_out_loss(features: Array, columns: Sequence[Column], *, classes: int | None, folds: Sequence[Fold]) -> float:
-    """Mean log loss of the rows held out, or mean squared error over the variance; the mean over columns.
+    """The mean of `held_out_losses`."""
+    return float(np.mean(held_out_losses(features, columns, classes=classes, folds=folds)))
+
+
+def held_out_losses(features: Array, columns: Sequence[Column], *, classes: int | None, folds: Sequence[Fold]) -> Array:
+    """Log loss of each row while it is held out, or squared error over the variance; the mean over columns, (n,).
 
     Args:
         features: (n, d).
         columns: each (n,), of class indices or of numbers.
         classes: of each column; None for numbers.
-        folds: which rows are held out in turn.
+        folds: which rows are held out in turn, every row equally often.
     """
-    return float(np.mean([_column_loss(features, column, classes=classes, folds=folds) for column in columns]))
+    each = [_column_losses(features, column, classes=classes, folds=folds) for column in columns]
+    return np.asarray(np.mean(each, axis=0))
 
 
-def _column_loss(features: Array, column: Column, *, classes: int | None, folds: Sequence[Fold]) -> float:
-    losses: list[float] = []
+def _column_losses(features: Array, column: Column, *, classes: int | None, folds: Sequence[Fold]) -> Array:
+    losses = np.zeros(len(column))
     for train, held in folds:
         scores = fit(features[train], column[train], classes=classes)(features[held])
         if classes is None:
-            losses.extend((scores[:, 0] - column[held]) ** 2)
+            losses[held] += (scores[:, 0] - column[held]) ** 2
         else:
             right = _probabilities(scores)[np.arange(len(held)), column[held].astype(int)]
-            losses.extend(-np.log(np.maximum(right, FLOOR)))
-    mean = float(np.mean(losses))
-    return mean if classes is not None else mean / max(float(np.var(column.astype(float))), 1e-12)
+            losses[held] -= np.log(np.maximum(right, FLOOR))
+    losses *= len(column) / sum(len(held) for _, held in folds)  # the mean over the times that it was held out
+    return losses if classes is not None else losses / max(float(np.var(column.astype(float))), 1e-12)
 
 
 def _probabilities(scores: Array) -> Array:

@@ -73,7 +73,7 @@ def train_joint(
     Args:
         model: from `JointModel.from_backbone`, with tasks that have ``train`` and ``dev`` rows.
         out: a new folder for the model; None saves nothing.
-        protocol: ``default``, or ``published`` for the paper's hyper-parameters.
+        protocol: ``published`` for the paper's hyper-parameters; all others are the library's.
         recipe: hyper-parameters that replace the protocol's.
         seed: of batches and dropout. The same seed, machine and versions give the same weights.
         precision: see `scalearn.precision`.

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainerCallback
 
 from scalearn.atomic import refuse_existing
-from scalearn.encoding import Reordered, collator, lengths_of, padded_lengths_of
+from scalearn.encoding import Reordered, collator, labels_of, lengths_of, padded_lengths_of
 from scalearn.errors import InputError
-from scalearn.methods import Protocol, Recipe, recipe_for
+from scalearn.methods import Protocol, Recipe, recipe_for, resolved
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, resolve
 from scalearn.saved import refer
@@ -25,6 +25,7 @@ from scalearn.sources import check_name
 from scalearn.training.buckets import TokenBudgetSampler
 from scalearn.training.checks import check_attention, check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluated
+from scalearn.training.head_start import balanced_weights, start_linear
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for
 from scalearn.training.work import finish, provenance, working_folder
@@ -73,7 +74,7 @@ def train(
     Args:
         model: from `TransferModel.from_backbone`, with a task that has ``train`` and ``dev`` rows.
         out: a new folder for the model, and for the source it makes where the method makes one; None saves nothing.
-        protocol: ``default``, or ``published`` for the paper's hyper-parameters.
+        protocol: of hyper-parameters: see `scalearn.methods.Protocol`.
         recipe: hyper-parameters that replace the protocol's.
         seed: of batches and dropout. The same seed, machine and versions give the same weights.
         precision: see `scalearn.precision`.
@@ -91,7 +92,8 @@ def train(
         InputError: the task has no rows to train on, the precision or attention cannot be had here, `out` exists, or an
             unfinished run with other settings stands in its place.
     """
-    recipe = recipe or recipe_for(model.method, protocol, kind=model.task.kind, task=model.task.name)
+    rows = len(model.task.splits.get("train", ()))
+    recipe = recipe or recipe_for(model.method, protocol, rows=rows, kind=model.task.kind, task=model.task.name)
     folder = None if out is None else Path(out)
     name = name or model.task.name
     check_rows(model.task)
@@ -137,7 +139,7 @@ def train(
             metrics=metrics,
             best_epoch=_best_epoch(trainer),
             epochs=float(trainer.state.epoch or 0),
-            best_step=int(trainer.state.best_global_step or trainer.state.global_step),
+            best_step=_best_step(trainer),
             steps=int(trainer.state.global_step),
             seconds=time.perf_counter() - started,
             history=[dict(entry) for entry in trainer.state.log_history],
@@ -147,7 +149,7 @@ def train(
             recipe,
             rows={split: len(rows) for split, rows in model.task.splits.items()},
             seed=seed,
-            protocol=protocol,
+            protocol=resolved(protocol, rows),
             precision=resolve(precision, model.device),
             command=command,
         )
@@ -218,12 +220,18 @@ def _fit(
         metric_for_best_model="eval_loss" if recipe.select == "loss" else f"eval_{task.main_metric}",
         greater_is_better=recipe.select == "metric",
         report_to=report_to,
+        eval_on_start=recipe.head_start == "linear",
         # A head alone sees what the backbone computed before, and no tokens; nor has an image any.
         include_num_input_tokens_seen="no" if model.trains_head_only or task.image else "non_padding",
     )
     bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric) if progress else None
     if model.trains_head_only:  # each row needs the backbone once, not once an epoch
         train, dev = (model.pooled_of(model.head, rows, precision=precision) for rows in (train, dev))
+    if recipe.balance_labels and task.kind == "multi-label":
+        model.head.label_weights = balanced_weights(np.asarray(labels_of(train))).to(model.device)
+    if recipe.head_start == "linear":
+        read = train if model.trains_head_only else model.pooled_of(model.head, train, precision=precision)
+        start_linear(model.head, np.stack([row["pooled"].numpy() for row in read]), np.asarray(labels_of(read)))
     trainer = TransferTrainer(
         model=model,
         args=arguments,
@@ -235,7 +243,10 @@ def _fit(
         optimizers=(optimizer_for(model, recipe), None),
     )
     trainer.batches = budget
-    trainer.fit(precision=precision, bar=bar)
+    try:
+        trainer.fit(precision=precision, bar=bar)
+    finally:
+        model.head.label_weights = None
     return trainer
 
 
@@ -245,6 +256,12 @@ def _intervals(steps: int | None) -> dict[str, Any]:
     if steps is None:
         return {f"{name}_strategy": "epoch" for name in names}
     return {f"{name}_strategy": "steps" for name in names} | {f"{name}_steps": steps for name in names}
+
+
+def _best_step(trainer: TransferTrainer) -> int:
+    """The step of the checkpoint that was kept."""
+    best = trainer.state.best_global_step
+    return int(trainer.state.global_step if best is None else best)
 
 
 def _best_epoch(trainer: TransferTrainer) -> float:

@@ -50,6 +50,7 @@ class TransferTrainer(Trainer):
         with PartialState().main_process_first():  # it removes a broken one, which others must not look at meanwhile
             last = last_whole_checkpoint(Path(self.args.output_dir))
         self.args.restore_callback_states_from_checkpoint = last is not None  # the patience that is used up already
+        self.args.eval_on_start &= last is None
         use_training_attention(self.model, precision)
         if self.model.device.type == "cpu":
             keep_freed_memory()
@@ -73,9 +74,17 @@ class TransferTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         self.model.load_trained_state(load_file(Path(resume_from_checkpoint) / WEIGHTS))
 
+    def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
+        metrics: dict[str, float] = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
+        if self.state.global_step == 0:  # the start is a checkpoint that can be the best; Trainer only looks at it
+            self._determine_best_metric(metrics, trial)
+            self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-0"
+            self._save(self.state.best_model_checkpoint)
+        return metrics
+
     def _load_best_model(self) -> None:
         # By its step, not by the path that the state remembers: the folder may have been moved since.
-        if self.state.best_global_step:
+        if self.state.best_global_step is not None:
             self._load_from_checkpoint(f"{self.args.output_dir}/checkpoint-{self.state.best_global_step}")
 
     def get_train_dataloader(self) -> DataLoader[Any]:
