@@ -10,7 +10,7 @@ first layer's mask of ProPETL-m to the last task's, as `ProPETLJoint(tie_first_l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
