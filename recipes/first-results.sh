@@ -11,8 +11,8 @@ CB=$DATA/super_glue/cb
 both() {  # folder, then the target and its options: every method, then ScaLearn with the target's own adapter
     folder=$1
     shift
-    scalearn compare "$@" --patience 5 --out "$OUT/$folder"
-    scalearn compare "$@" --patience 5 --out "$OUT/$folder" --own --methods scalearn
+    scalearn compare "$@" --protocol large --patience 5 --out "$OUT/$folder"
+    scalearn compare "$@" --protocol large --patience 5 --out "$OUT/$folder" --own --methods scalearn
 }
 
 for task in rte mrpc; do

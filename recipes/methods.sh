@@ -15,7 +15,7 @@ for seeds in 1 2 3; do # all targets with one seed first, so that a table exists
         case $target in cola | stsb | mrpc | rte) leave_out="--exclude $target" ;; *) leave_out= ;; esac
         # The target's own adapter, trained on the same rows, is the last source, as in the paper.
         # shellcheck disable=SC2086
-        scalearn compare "$target" --data "$DATA" --own $leave_out --methods $SINGLE,$TRANSFER --seeds $seeds \
+        scalearn compare "$target" --protocol large --data "$DATA" --own $leave_out --methods $SINGLE,$TRANSFER --seeds $seeds \
             --train-rows 500 --dev-rows 100 --epochs 4 --patience 4 --batch-size 8 --out "$OUT/$target"
     done
 done

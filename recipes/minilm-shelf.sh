@@ -11,7 +11,7 @@ TRAINED=shelf/minilm
 SHIPPED=src/scalearn/shelves/minilm
 
 source_adapter() {  # task, training rows at most, epochs
-    [ -d "$TRAINED/$1" ] || scalearn train "$1" --data "$DATA" --train-rows "$2" --dev-rows 1000 --epochs "$3" \
+    [ -d "$TRAINED/$1" ] || scalearn train "$1" --protocol large --data "$DATA" --train-rows "$2" --dev-rows 1000 --epochs "$3" \
         --batch-size 32 --patience 5 --learning-rate 1e-3 --head-learning-rate 1e-3 --out "$TRAINED/$1"
 }
 

@@ -209,8 +209,8 @@ def score(path: Path, *, given: argparse.Namespace) -> None:
 
 
 def cells(given: argparse.Namespace) -> Iterator[tuple[int, int, str]]:
-    """Draw, k and target, in the order in which they are run: whole draws first."""
-    for draw, k, name in itertools.product(range(given.draws), given.rows, given.targets):
+    """Draw, k and target, in the order in which they are run."""
+    for k, draw, name in itertools.product(given.rows, range(given.draws), given.targets):
         try:
             drawn(name, data=given.data, k=k, draw=draw)
         except InputError:  # it has too few rows

@@ -2,10 +2,9 @@
 
     python -m benchmarks.small_data.regret --data DIR --out runs/regret [--targets mrpc --draws 2]
 
-For every target and draw: `--rows` training rows and as many dev rows, classes in balance, and the first rows of the
-target's own dev split to score on. Test splits are not looked at. The sources are the builtin shelf without the
-target's own. Every source alone, and every triple averaged, is a transfer run: a head trained by the default recipe
-for `--epochs`, the best epoch by dev. Of a criterion, in points of the target's main metric:
+Rows, targets and shelves are those of the comparison (`benchmarks.small_data.grid`); which criteria decide was chosen
+by the development targets, the default here. Every source alone, and every triple averaged, is a transfer run: a head
+trained by the protocol for small data. Of a criterion, in points of the target's main metric:
 
     regret at 1         best single source - the one ranked first
     best of 3           best single source - the best of the three ranked first
@@ -20,7 +19,6 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,22 +27,20 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from benchmarks.small_data.grid import DEVELOPMENT, TARGETS, drawn, shelf_for
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.experiments.tables import markdown_table
-from scalearn.methods import UniformAverage, changed, recipe_for
+from scalearn.methods import UniformAverage, recipe_for
 from scalearn.model import TransferModel
 from scalearn.precision import resolve
 from scalearn.ranking import CRITERIA, DECIDING, TaskEvidence
 from scalearn.ranking.criteria import together
 from scalearn.ranking.gradient import gradients
 from scalearn.shelf import Shelf
-from scalearn.sources import BUILTIN
-from scalearn.tasks import Task, few_shot, load_task
+from scalearn.tasks import Task
 from scalearn.training import train
 
-TARGETS = ("mrpc", "stsb", "rte", "disaster-sectors")
-"""Of development: what is chosen by them is reported on others."""
 COMBINATIONS: dict[str, tuple[str, ...]] = {
     "mean rank of all": tuple(CRITERIA),
     "mean rank of probe, logme, h-score": DECIDING,
@@ -63,15 +59,6 @@ TABLE = (
     "rank correlation",
     "seconds a source",
 )
-
-
-def drawn(name: str, *, data: Path, rows: int, scored: int, draw: int) -> Task:
-    """A target with `rows` rows to train, `rows` to choose by and at most `scored` as ``test``."""
-    task = load_task(name, data=data)
-    train_rows, dev = task.splits["train"], task.splits["dev"]
-    pool = replace(task, splits={"train": train_rows, "dev": train_rows.select([])})
-    few = few_shot(pool, k=rows, seed=draw)
-    return replace(few, splits={**few.splits, "test": dev.select(range(min(scored, len(dev))))})
 
 
 def judge(task: Task, shelf: Shelf, *, backbone: Backbone, draw: int, folder: Path) -> dict[str, Any]:
@@ -104,10 +91,10 @@ def judge(task: Task, shelf: Shelf, *, backbone: Backbone, draw: int, folder: Pa
     return run
 
 
-def transfer(task: Task, shelf: Shelf, *, backbone: Backbone, draw: int, epochs: int, folder: Path) -> float:
+def transfer(task: Task, shelf: Shelf, *, backbone: Backbone, draw: int, folder: Path) -> float:
     """The score in points of a head over the average of these sources."""
     method = UniformAverage()
-    recipe = changed(recipe_for(method, kind=task.kind, task=task.name), {"epochs": epochs})
+    recipe = recipe_for(method, "small", rows=len(task.splits["train"]), kind=task.kind, task=task.name)
     about = (backbone.name, backbone.fingerprint)
     key = key_of(
         method, recipe, seed=draw, task=task.fingerprint(), backbone=about, sources=shelf, device=torch.device("cpu")
@@ -150,11 +137,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS)
+    parser.add_argument("--targets", nargs="+", default=DEVELOPMENT, choices=(*DEVELOPMENT, *TARGETS))
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--rows", type=int, default=100)
-    parser.add_argument("--scored", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--no-triples", action="store_true", help="single sources only: a fifth of the time")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -163,15 +148,14 @@ def main() -> None:
     seconds: dict[str, list[float]] = {}
     spreads = []
     for target, draw in itertools.product(given.targets, range(given.draws)):
-        task = drawn(target, data=given.data, rows=given.rows, scored=given.scored, draw=draw)
-        whole = Shelf(BUILTIN)
-        shelf = whole.without(name for name in whole.names if name == task.name)
+        task = drawn(target, data=given.data, k=given.rows, draw=draw)
+        shelf = shelf_for(task)
         judged = judge(task, shelf, backbone=backbone, draw=draw, folder=given.out)
         scores: dict[frozenset[str], float] = {}
         for size in (1,) if given.no_triples else (1, 3):
             for names in itertools.combinations(shelf.names, size):
                 scores[frozenset(names)] = transfer(
-                    task, shelf.only(names), backbone=backbone, draw=draw, epochs=given.epochs, folder=given.out
+                    task, shelf.only(names), backbone=backbone, draw=draw, folder=given.out
                 )
         singles = [scores[frozenset([name])] for name in shelf.names]
         triples = {names: score for names, score in scores.items() if len(names) == 3}

@@ -1,0 +1,108 @@
+"""What each start of omega gives before a step is trained, and what the sources that are pruned away cost.
+
+    python -m benchmarks.small_data.starts --data DIR --out runs/starts [--targets mrpc --draws 3 --rows 16 100 500]
+    python -m benchmarks.small_data.starts --data DIR --out runs/starts --prune [--rows 100]
+
+Rows and targets are those of the comparison (`benchmarks.small_data.grid`), by default the development targets. The
+first fits a head in closed form to the frozen features under each start (`scalearn.training.head_start`) and scores it,
+as the first evaluation of a run does. The second trains ScaLearn from the published start, prunes it to fewer and fewer
+sources, those of the largest mean |omega|, and scores each model with the head as it was.
+
+Results are kept in `--out`; the same command goes on where it stopped, and prints the table at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.small_data.grid import DEVELOPMENT, TARGETS, drawn, shelf_for
+from scalearn.atomic import write_text
+from scalearn.experiments.tables import markdown_table
+from scalearn.methods import Probing, ScaLearn, recipe_for
+from scalearn.methods.base import Method
+from scalearn.model import TransferModel
+from scalearn.tasks import Task
+from scalearn.training import evaluate, train
+from scalearn.training.head_start import start_linear
+
+KEPT = (6, 4, 3, 2, 1)
+
+
+def starts(task: Task, *, draw: int) -> dict[str, float]:
+    """The score in points of each start, by name."""
+    shelf = shelf_for(task)
+    count = len(shelf)
+    methods: Mapping[str, Method] = {
+        "no source": Probing(omega=(0.0,) * count),
+        "mean": ScaLearn(init="mean"),
+        "paper": ScaLearn(init="paper"),
+        "rank": ScaLearn(init="rank"),
+        "best": ScaLearn(init="best"),
+        "auto": ScaLearn(init="auto"),
+    }
+    found = {}
+    for name, method in methods.items():
+        model = TransferModel.from_backbone(task=task, method=method, sources=shelf, seed=draw)
+        rows = model.pooled_of(model.head, model.rows_of(task, "train"))
+        labels = np.asarray(task.splits["train"]["label"][:])
+        start_linear(model.head, np.stack([row["pooled"].numpy() for row in rows]), labels)
+        found[name] = 100 * evaluate(model, "test")[task.main_metric]
+    return found
+
+
+def pruned(task: Task, *, draw: int) -> dict[str, float]:
+    """The score in points of a trained model with so many of its sources, by number."""
+    method = ScaLearn(init="paper")
+    shelf = shelf_for(task)
+    model = TransferModel.from_backbone(task=task, method=method, sources=shelf, seed=draw)
+    recipe = recipe_for(method, "small", rows=len(task.splits["train"]), kind=task.kind)
+    result = train(model, recipe=recipe, seed=draw, progress=False)
+    found = {"all": 100 * result.metrics["test"][task.main_metric]}
+    for keep in KEPT:
+        found[str(keep)] = 100 * evaluate(model.prune(keep=keep), "test")[task.main_metric]
+    return found
+
+
+def main() -> None:
+    """Measures what is missing, and prints the table: means over draws."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--targets", nargs="+", default=DEVELOPMENT, choices=(*DEVELOPMENT, *TARGETS))
+    parser.add_argument("--rows", nargs="+", type=int, default=(16, 100, 500))
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--prune", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.out.mkdir(parents=True, exist_ok=True)
+    measure: Callable[..., dict[str, float]] = pruned if given.prune else starts
+    cells: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for name, k, draw in itertools.product(given.targets, given.rows, range(given.draws)):
+        path = given.out / f"{measure.__name__}-{name}-{k}-{draw}.json"
+        if not path.exists():
+            task = drawn(name, data=given.data, k=k, draw=draw)
+            write_text(path, json.dumps(measure(task, draw=draw)) + "\n")
+            print(path.name, flush=True)
+        cells.setdefault((name, k), []).append(json.loads(path.read_text(encoding="utf-8")))
+    columns = list(next(iter(cells.values()))[0])
+    table: list[tuple[Any, ...]] = [
+        (name, str(k), *(f"{np.mean([one[column] for one in own]):.1f}" for column in columns))
+        for (name, k), own in cells.items()
+    ]
+    for k in given.rows:
+        every = [own for (_, rows), own in cells.items() if rows == k]
+        means = [np.mean([np.mean([one[column] for one in own]) for own in every]) for column in columns]
+        table.append(("**mean**", str(k), *(f"{mean:.1f}" for mean in means)))
+    print(markdown_table(("target", "rows", *columns), table, names=1))
+
+
+if __name__ == "__main__":
+    main()
