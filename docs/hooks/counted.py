@@ -34,15 +34,16 @@ def method(names: str) -> str:
     """Costs, rates and sources of the methods of one section."""
     first, second = BACKBONES
     lines = [
-        f"| method | trained on {first} | on {second} | rate | published rate | published in |",
-        "|---|---:|---:|---|---|---|",
+        f"| method | trained on {first} | on {second} | rate, large | small | published | published in |",
+        "|---|---:|---:|---|---|---|---|",
     ]
     for name in names.split(","):
         entry = REGISTRY[name]
         counts = [_counts(backbone)[name] for backbone in BACKBONES]
-        default, published = (rates(recipe, counts[0]) for recipe in (entry.default, entry.published))
+        recipes = (entry.large, entry.small, entry.published)
+        shown = " | ".join("as large" if recipe is None else rates(recipe, counts[0]) for recipe in recipes)
         where = entry.method.reference or "the plain baseline"
-        lines.append(f"| {name} | {' | '.join(map(_trained, counts))} | {default} | {published} | {where} |")
+        lines.append(f"| {name} | {' | '.join(map(_trained, counts))} | {shown} | {where} |")
     # Markdown wants a blank line between a comment and a table.
     return "\n" + "\n".join(lines) + "\n\n"
 

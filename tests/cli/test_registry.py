@@ -31,8 +31,8 @@ def row(out: str, name: str) -> str:
 def test_methods_says_what_each_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry._console, "width", 200)
     out = run("methods", "--backbone", "roberta-base")
-    assert row(out, "scalearn").split() == ["scalearn", "73,728", "6e-3", "6e-3,", "head", "3e-4"]
-    assert row(out, "full").split()[1:] == ["124,055,040", "2e-5", "5e-5,", "head", "1e-3"]
+    assert row(out, "scalearn").split() == ["scalearn", "73,728", "6e-3", "1e-2,", "head", "3e-4"]
+    assert row(out, "full").split()[1:] == ["124,055,040", "2e-5", "1e-4,", "head", "3e-4"]
     assert "74,544 + 884,736" in row(out, "propetl") and "masks 5e-3" in row(out, "propetl")
     assert "masks" not in row(out, "adapter-m")
     for entry in REGISTRY.values():

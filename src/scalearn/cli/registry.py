@@ -60,7 +60,7 @@ def methods(
     counts = count_all(backbone=backbone, sources=sources)
     columns = "{:<18}  {:>20}  {:<17}  {}"
     _console.print(f"trained parameters (+ mask scores) without heads: {escape(backbone)}, T = {sources}")
-    _console.print(columns.format("method", "trained", "published rate", "our rate"), style="bold")
+    _console.print(columns.format("method", "trained", "published rate", "small-data rate"), style="bold")
     for heading, meaning in _STAGES.items():
         if stage not in (None, heading):
             continue
@@ -69,8 +69,8 @@ def methods(
             if entry.method.stage != heading:
                 continue
             counted = counts[name]
-            published, own = (rates(recipe, counted) for recipe in (entry.published, entry.large))
-            _console.print(columns.format(name, _trained(counted), published, own))
+            shown = (rates(recipe, counted) for recipe in (entry.published, entry.small or entry.large))
+            _console.print(columns.format(name, _trained(counted), *shown))
             reference = f" ({entry.method.reference})" if entry.method.reference else ""
             about = described(entry.method) + reference
             _console.print(Padding(f"[dim]{escape(about)}[/]", (0, 0, 0, 4)))

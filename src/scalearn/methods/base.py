@@ -116,7 +116,8 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Optimisation)
 def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
     """The recipe with some fields replaced.
 
-    Epochs also replace a number of steps, and a batch size a number of tokens per batch.
+    Epochs also replace a number of steps and, unless it is given too, how many lie between evaluations; a batch size
+    replaces a number of tokens per batch.
 
     Raises:
         InputError: a field is unknown or out of range, all such fields are named; or two are given that exclude one
@@ -130,6 +131,8 @@ def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
                     f"{by} {changes[by]} and {replaced} {changes[replaced]} exclude one another: give either"
                 )
             changes = {**changes, replaced: None}
+    if "epochs" in changes and "epochs" in own and "evaluate_every" not in changes:
+        changes = {**changes, "evaluate_every": None}
     return validated(type(recipe), {**recipe.model_dump(), **changes}, what="recipe")
 
 
