@@ -432,3 +432,26 @@ def test_a_number_that_is_none_is_refused(value: float) -> None:
         method_from_name("scalearn", init_scale=value)
     with pytest.raises(InputError, match="learning_rate"):
         changed(recipe_for(method_from_name("adapter")), {"learning_rate": value})
+
+
+def test_the_protocol_goes_by_the_rows() -> None:
+    method = method_from_name("scalearn")
+    large, small = recipe_for(method), recipe_for(method, rows=100)
+    assert recipe_for(method, rows=2_000) == large == recipe_for(method, "large", rows=100)
+    assert (small.steps, small.evaluate_every, small.head_start) == (48, 12, "linear")
+    assert [recipe_for(method, rows=rows).steps for rows in (1, 256, 500, 1_999)] == [48, 48, 96, 375]
+    assert recipe_for(method, rows=100, few_shot=True) == small
+    assert recipe_for(method, "published", rows=100) == recipe_for(method, "published")
+    assert recipe_for(method, "small", rows=5_000).steps == 400
+    with pytest.raises(InputError, match="protocol 'small' trains by the number of training rows"):
+        recipe_for(method, "small")
+
+
+def test_other_steps_leave_the_number_of_evaluations() -> None:
+    small = recipe_for(method_from_name("scalearn"), rows=100)
+    assert (changed(small, {"steps": 1_000}).evaluate_every, changed(small, {"steps": 2}).evaluate_every) == (250, 1)
+    assert changed(small, {"steps": 100, "evaluate_every": 7}).evaluate_every == 7
+    epochs = changed(small, {"epochs": 3})
+    assert (epochs.steps, epochs.evaluate_every) == (None, None)
+    few = recipe_for(method_from_name("scalearn"), few_shot=True)
+    assert changed(few, {"epochs": 3, "evaluate_every": 5}).evaluate_every == 5

@@ -90,6 +90,8 @@ def test_unranked_sources_are_refused() -> None:
         ({"init": "mean", "init_scale": 1.0}, "'mean' says where omega starts, and so does init_scale 1.0"),
         ({"init": "best", "constraint": "softmax"}, "'best' is not for softmax"),
         ({"starts": (1.0,)}, "are for init 'rank', 'best' or 'auto', not for None"),
+        ({"init": "auto", "constraint": "mean"}, "'auto' is for an omega without constraint, not under 'mean'"),
+        ({"init": "auto", "keep": 2}, "'auto' looks at all sources, and keep at fewer"),
         ({"init": "second"}, "init: Input should be 'paper', 'mean', 'rank', 'best' or 'auto'"),
     ],
 )
@@ -148,7 +150,9 @@ def test_a_start_that_no_network_survives_is_left() -> None:
     assert by_rows(evidence, total=2.0) == (0, 0, 1, 0)
 
 
-@pytest.mark.parametrize("told", [{"init": "paper"}, {"init": "rank"}, {"init_scale": 1.0}, {"constraint": "mean"}])
+@pytest.mark.parametrize(
+    "told", [{"init": "paper"}, {"init": "rank"}, {"init_scale": 1.0}, {"constraint": "mean"}, {"keep": 2}]
+)
 def test_small_data_leaves_what_was_asked_for(told: dict[str, Any]) -> None:
     assert ScaLearn(**told).on_small_data() == ScaLearn(**told)
     assert ScaLearn().on_small_data() == ScaLearn(init="auto")

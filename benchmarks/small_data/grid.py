@@ -17,6 +17,7 @@ Every run is a record of its own in `--out`/runs; the same command goes on where
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import time
@@ -37,6 +38,7 @@ from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
 from scalearn.sources import BUILTIN
 from scalearn.tasks import Task, few_shot, load_task
+from scalearn.tasks.splits import LABEL, TEXTS
 from scalearn.training import train
 
 DEVELOPMENT = ("mrpc", "stsb", "rte", "disaster-sectors")
@@ -171,17 +173,16 @@ def export(name: str, *, k: int, draw: int, given: argparse.Namespace) -> None:
     """Writes a cell's rows for SetFit, in its own environment."""
     path = given.out / "drawn" / f"{name}-{k}-{draw}.json"
     task = drawn(name, data=given.data, k=k, draw=draw)
-    splits = {
-        split: {"texts": [list(texts) for texts in zip(*columns_of(rows), strict=True)], "labels": rows["label"][:]}
-        for split, rows in task.splits.items()
-    }
     facts = {**about(task, name, k=k, draw=draw), "metric": task.main_metric, "labels": list(task.labels)}
-    write_text(path, json.dumps({**facts, **splits}) + "\n")
+    write_text(path, json.dumps({**facts, **{split: told(rows) for split, rows in task.splits.items()}}) + "\n")
 
 
-def columns_of(rows: Any) -> list[list[str]]:
-    """The texts of N rows, a list of N for each text that a row has."""
-    return [rows[column][:] for column in ("text", "text_pair") if column in rows.column_names]
+def told(rows: Any) -> dict[str, list[Any]]:
+    """Texts, N lists of one or two, and labels of N rows."""
+    columns = [rows[column][:] for column in TEXTS if column in rows.column_names]
+    texts, labels = [list(each) for each in zip(*columns, strict=True)], list(rows[LABEL][:])
+    assert len(texts) == len(labels)
+    return {"texts": texts, "labels": labels}
 
 
 def score(path: Path, *, given: argparse.Namespace) -> None:
@@ -192,6 +193,10 @@ def score(path: Path, *, given: argparse.Namespace) -> None:
     task = drawn(made["target"], data=given.data, k=made["k"], draw=made["draw"])
     predicted = np.asarray(made["predictions"])
     gold = np.asarray(task.splits["test"]["label"][:])
+    source = given.out / "drawn" / path.name.replace("-setfit.json", ".json")
+    same = hashlib.sha256(source.read_bytes()).hexdigest() == made["data"]
+    if not same or json.loads(source.read_text(encoding="utf-8"))["test"] != told(task.splits["test"]):
+        raise InputError(f"{path} is of other rows than are drawn now: export them, remove it, and run SetFit again")
     if predicted.shape != gold.shape:
         raise InputError(f"{path} has predictions {predicted.shape} for labels {gold.shape}: run it again")
     metrics = task.score(gold, predicted)
@@ -211,11 +216,9 @@ def score(path: Path, *, given: argparse.Namespace) -> None:
 def cells(given: argparse.Namespace) -> Iterator[tuple[int, int, str]]:
     """Draw, k and target, in the order in which they are run."""
     for k, draw, name in itertools.product(given.rows, range(given.draws), given.targets):
-        try:
-            drawn(name, data=given.data, k=k, draw=draw)
-        except InputError:  # it has too few rows
-            continue
-        yield draw, k, name
+        splits = _loaded(name, given.data).splits
+        if len(splits["train"]) + (0 if name in DEVELOPMENT else len(splits["dev"])) >= 2 * k:
+            yield draw, k, name
 
 
 def main() -> None:

@@ -39,10 +39,11 @@ metric on its test rows. {runs:,} runs on {targets} targets, none of which defau
 {development}"""
 _DEVELOPMENT = "{runs:,} more are of targets that they were chosen by, in the last table only: {names}.\n"
 _PAIRED = """\
-{ours} minus each method, on the targets and draws that both have. 95 % is over targets, by a hierarchical paired
-bootstrap (targets, then draws of each; 10,000 resamples) scaled to Student's t: with so few targets it is how they vary
-that decides, not how many draws there are. p is Wilcoxon's over the targets' means, not corrected for the number of
-comparisons; of n targets it cannot be below 2^(1 - n).
+{ours} minus each method, on the targets and draws that both have. 95 % is over data sets, by a hierarchical paired
+bootstrap (data sets, then draws of each; 10,000 resamples) scaled to Student's t: with so few it is how they vary that
+decides, not how many draws there are. The columns of one table (disaster-...) share their rows and are one data set.
+p is Wilcoxon's over the means of data sets, not corrected for how many comparisons there are; of n it cannot be below
+2^(1 - n).
 """
 
 

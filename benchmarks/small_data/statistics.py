@@ -1,14 +1,16 @@
 """What two methods differ by on small data, on the runs that both have.
 
 A difference is paired: both methods saw the same rows of the same target. Draws of one target are no independent data
-sets, so its draws are averaged first, and a mean over targets stands for targets like these. The interval is that of
-`scalearn.experiments.statistics.compare_methods`, a hierarchical paired bootstrap: 10,000 times, with a fixed seed,
-as many targets as there are are drawn with replacement, and within each as many of its draws; its mean is the mean over
-the drawn targets of the mean over their drawn differences. With eight to ten targets it is how they vary that matters:
-more draws would hardly narrow it. Percentiles of so few are too narrow, so the bounds are the mean and Student's t, of
-one degree of freedom fewer than there are targets, times the resamples' standard deviation times sqrt(n / (n - 1)). It
-errs on the wide side, for the noise of draws is in the differences between targets already. p is Wilcoxon's
-signed-rank test over the targets' means; of n targets it cannot be below 2^(1 - n).
+sets, so its draws are averaged first, and a mean over targets stands for targets like these. Targets that are columns
+of one table share their rows: for interval and p they are averaged to one data set, and the interval, about the mean
+over targets, is as wide as over data sets. It is that of `scalearn.experiments.statistics.compare_methods`, a
+hierarchical paired bootstrap: 10,000 times, with a fixed seed, as many data sets as there are are drawn with
+replacement, and within each as many of its draws; its mean is the mean over the drawn data sets of the mean over their
+drawn differences. With so few data sets it is how they vary that matters: more draws would hardly narrow it.
+Percentiles of so few are too narrow, so the bounds are the mean and Student's t, of one degree of freedom fewer than
+there are data sets, times the resamples' standard deviation times sqrt(n / (n - 1)). It errs on the wide side, for the
+noise of draws is in the differences between data sets already. p is Wilcoxon's signed-rank test over the means of data
+sets; of n it cannot be below 2^(1 - n).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class Difference:
     mean: float
     """Over targets, of the mean over draws."""
     interval: tuple[float, float]
-    """95 % of it; infinite where there is one run. Of a single target it is over draws."""
+    """95 % of it; infinite where there is one run. Of a single data set it is over draws."""
     p: float
     """Two-sided, not corrected for what else is tested."""
     by_target: Mapping[str, float]
@@ -66,18 +68,26 @@ def scores_of(records: Iterable[Record]) -> dict[tuple[int, str], dict[tuple[str
 
 def difference(ours: Runs, other: Runs) -> Difference | None:
     """Ours minus the other; None where they share no run."""
-    found = compare_methods({"ours": ours, "other": other})
-    if found is None or not found.pairs:
+    paired = {cell: ours[cell] - other[cell] for cell in sorted(ours.keys() & other.keys())}
+    if not paired:
         return None
-    pair = found.pairs[0]
-    by_target = means({cell: ours[cell] - other[cell] for cell in sorted(ours.keys() & other.keys())})
-    return Difference(
-        mean=pair.difference,
-        interval=pair.interval,
-        p=pair.wilcoxon,
-        by_target=by_target,
-        runs=pair.wins + pair.ties + pair.losses,
+    by_set: dict[tuple[str, int], list[float]] = {}
+    for (target, draw), value in paired.items():
+        by_set.setdefault((data_set(target), draw), []).append(value)
+    found = compare_methods(
+        {"ours": {cell: statistics.fmean(own) for cell, own in by_set.items()}, "other": dict.fromkeys(by_set, 0.0)}
     )
+    assert found is not None, "they share runs"
+    pair = found.pairs[0]
+    by_target = means(paired)
+    mean = statistics.fmean(by_target.values())
+    low, high = (mean + bound - pair.difference for bound in pair.interval)
+    return Difference(mean=mean, interval=(low, high), p=pair.wilcoxon, by_target=by_target, runs=len(paired))
+
+
+def data_set(target: str) -> str:
+    """What a target's rows are of: the columns of one table are one data set."""
+    return target.partition("-")[0]
 
 
 def means(runs: Runs) -> dict[str, float]:

@@ -70,6 +70,8 @@ class AdaptedModel(nn.Module, ABC):
         self.backbone_dropout = True
         self.attention: Attention = "auto"
         """The attention implementation; ``"auto"`` chooses by `scalearn.precision.attention_for`."""
+        self.protocol: str | None = None
+        """Whose options the method has, where it was asked for by name and has other ones than it is published with."""
         self.facts: Mapping[str, Any] = {}  # what its folder said beside the weights: scores, provenance
         if sites.attached(self.backbone):
             raise InputError(
@@ -313,6 +315,8 @@ class AdaptedModel(nn.Module, ABC):
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])
+        for head in self.heads_by_task().values():
+            head.fresh = False
 
     def parameter_counts(self) -> dict[str, int]:
         """Trained parameters: of the ``method`` (deltas or backbone), of the ``head`` (all heads), in ``total``."""

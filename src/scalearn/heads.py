@@ -61,6 +61,8 @@ class Head(nn.Module):
         super().__init__()
         self.kind = kind
         self.pooling = pooling
+        self.fresh = True
+        """Whether its weights are random still."""
         self.label_weights: Tensor | None = None
         """(2, outputs): how much a row without, and one with a label counts in a multi-label loss; None is 1."""
         self.dropout = nn.Dropout(dropout)
@@ -92,6 +94,7 @@ class Head(nn.Module):
         if self.kind == "multi-label":
             weights = None
             if self.label_weights is not None:
-                weights = torch.where(labels.bool(), self.label_weights[1], self.label_weights[0]).to(logits)
+                without, having = self.label_weights.to(logits)
+                weights = torch.where(labels.bool(), having, without)
             return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weights)
         return F.cross_entropy(logits, labels)

@@ -24,7 +24,7 @@ from scalearn.errors import InputError
 from scalearn.families import Family
 from scalearn.folding import folded_deltas, folded_method
 from scalearn.heads import Head, Pooling
-from scalearn.methods import LoRA, Method, Protocol, Setting, method_from_name, suited
+from scalearn.methods import LoRA, Method, Protocol, Setting, method_from_name, resolved, suited
 from scalearn.precision import Precision
 from scalearn.prediction import Prediction, columns_of, predictions
 from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
@@ -88,8 +88,8 @@ class TransferModel(AdaptedModel):
         Raises:
             InputError: backbone, method and sources do not go together.
         """
-        if isinstance(method, str):
-            method = suited(method_from_name(method), protocol, rows=len(task.splits.get("train", ())) or None)
+        named = isinstance(method, str)
+        asked = method = method_from_name(method) if isinstance(method, str) else method
         if method.stage == "joint":
             raise InputError(f"method {method.name!r} learns several tasks at once: use JointModel (scalearn joint)")
         if method.stage == "transfer" and sources is None:
@@ -100,6 +100,7 @@ class TransferModel(AdaptedModel):
             raise InputError(f"method {method.name!r} uses no sources: leave them out, or choose a transfer method")
         if top_sources is not None and sources is None:
             raise InputError(f"top_sources={top_sources} is of a shelf: give one (sources=Shelf(...)), or leave it out")
+        rows, chosen = len(task.splits.get("train", ())), False
         backbone = chosen_backbone(backbone, pooling=pooling, sites=sites)
         check_inputs(backbone.model, task, name=backbone.name)
         if sources is not None:
@@ -107,8 +108,13 @@ class TransferModel(AdaptedModel):
             if top_sources is not None:
                 ranking = rank_sources(sources, task=task, backbone=backbone, by=DECIDING, seed=seed)
                 sources = sources.only(ranking.best(top_sources))
+            if named and backbone.processor is not None:  # without, there are no rows to look at
+                method = suited(method, protocol, rows=rows)
+            chosen = method != asked
             method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
-        return cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
+        model = cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
+        model.protocol = resolved(protocol, rows) if chosen else None
+        return model
 
     def heads_by_task(self) -> Mapping[str, Head]:
         """The one head."""

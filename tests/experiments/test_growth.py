@@ -110,10 +110,10 @@ def test_what_was_made_otherwise_is_refused(
     place, fewer = shelf_folder.parent / "runs" / "one", task.take(train_rows=20, seed=0)
     refused: list[tuple[str, dict[str, Any]]] = [
         (r"method scalearn, not scalearn\+\+: give another folder", {"method": "scalearn++"}),
-        ("option keep none, not 2: give", {"method": ScaLearn(keep=2)}),
+        ("option keep none, not 2", {"method": ScaLearn(keep=2)}),
         ("seed 0, not 1: give", {"seed": 1}),
         ("epochs 1, not 2: give", {"changes": {"epochs": 2}}),
-        ("patience 10, not 3; epochs 1, not 2: give", {"changes": {"epochs": 2, "patience": 3}}),
+        ("patience 2, not 3; epochs 1, not 2: give", {"changes": {"epochs": 2, "patience": 3}}),
         ("32 training rows, not 20: give", {"tasks": named(fewer, "one")}),
         (
             "other rows: give",

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from scalearn.errors import InputError
 from scalearn.heads import Head
 from scalearn.kinds import Kind
 from scalearn.methods import ScaLearn, recipe_for
@@ -20,7 +21,7 @@ from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import TrainResult, train
-from scalearn.training.head_start import PENALTY, start_linear
+from scalearn.training.head_start import PENALTY, balanced_weights, start_linear
 
 N, D = 60, 8
 CHANCE = np.random.default_rng(0)
@@ -184,3 +185,35 @@ def test_small_data_has_its_own_recipe_and_start(
     published = TransferModel.from_backbone(tiny_backbone, task=task, sources=shelf, protocol="published")
     assert published.method == ScaLearn()
     assert recipe_for(ScaLearn(), rows=32).head_start == "linear"
+
+
+def test_a_model_that_was_trained_goes_on_from_its_own_head(
+    fresh: Callable[..., TransferModel], tmp_path: Path
+) -> None:
+    model = fresh()
+    fit(model, tmp_path / "out")
+    loaded = TransferModel.from_pretrained(tmp_path / "out")
+    loaded.task = task
+    head = loaded.head.dense.weight.detach().clone()
+    untouched = changed(RECIPE, {"steps": 1, "head_learning_rate": 1e-12, "learning_rate": 1e-12})
+    fit(loaded, recipe=untouched)
+    assert torch.allclose(loaded.head.dense.weight, head, atol=1e-9)
+
+
+def test_a_model_built_for_small_data_is_not_trained_by_another_protocol(fresh: Callable[..., TransferModel]) -> None:
+    with pytest.raises(InputError, match=r"built for protocol 'small', but is to be trained by 'published': give prot"):
+        train(fresh(), protocol="published", progress=False)
+
+
+def test_the_weights_of_labels_are_of_training_alone(tiny_backbone: str, task: Task) -> None:
+    model = TransferModel.from_backbone(tiny_backbone, task=task, method="head")
+    fit(model, recipe=changed(RECIPE, {"balance_labels": True, "steps": 1}))
+    assert model.head.label_weights is None
+    head = Head(width=D, outputs=2, kind="multi-label")
+    logits, labels = torch.zeros(4, 2), torch.tensor([[1, 0], [0, 0], [0, 0], [0, 0]])
+    plain = head.loss(logits, labels)
+    head.label_weights = balanced_weights(labels.numpy())
+    assert head.label_weights.tolist() == pytest.approx(np.array([[2 / 3, 1], [2, 1]]))
+    logits[0, 0] = 1.0
+    gain = head.loss(torch.zeros(4, 2), labels) - head.loss(logits, labels)
+    assert plain.item() == pytest.approx(math.log(2)) and gain.item() > 0

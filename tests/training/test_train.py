@@ -662,11 +662,14 @@ def test_patience_is_not_forgotten_by_an_interruption(fresh: Fresh, tmp_path: Pa
     assert (result.epochs, result.best_epoch) == (4, 1)
 
 
+@pytest.mark.parametrize("best", [1, 0], ids=["first epoch", "start"])
 @pytest.mark.parametrize("trained", [False, True], ids=["in training", "after training"])
 @pytest.mark.parametrize("moved", [False, True], ids=["stays", "moves"])
 def test_the_best_checkpoint_is_found_where_the_project_is_now(
-    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool, trained: bool
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool, trained: bool, best: int
 ) -> None:
+    recipe = BY_METRIC if best else changed(BY_METRIC, {"head_start": "linear"})
+
     def fails(self: TransferTrainer) -> None:
         raise KeyboardInterrupt
 
@@ -674,20 +677,20 @@ def test_the_best_checkpoint_is_found_where_the_project_is_now(
     monkeypatch.chdir(tmp_path / "project")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         model = fresh("head")
-        seen = script_scores(patch, [0.9, 0.5, 0.4, 0.4], model)
+        seen = script_scores(patch, [0.9, 0.5, 0.4, 0.4, 0.3], model)
         if trained:
             patch.setattr(TransferTrainer, "_load_best_model", fails)
         else:
             interrupt_at(patch, 2 * STEPS + 2)
-        fit(model, "out", recipe=BY_METRIC)
+        fit(model, "out", recipe=recipe)
     assert not same(seen[0], seen[1])
     place = (tmp_path / "project").rename(tmp_path / ("moved" if moved else "project"))
     monkeypatch.chdir(tmp_path if moved else place)
     with pytest.MonkeyPatch.context() as patch:
         model = fresh("head")
         script_scores(patch, [0.3] * 9, model)
-        result = fit(model, place / "out" if moved else "out", recipe=BY_METRIC)
-    assert result.best_epoch == 1
+        result = fit(model, place / "out" if moved else "out", recipe=recipe)
+    assert result.best_epoch == best
     assert same(weights(model), seen[0])
 
 

@@ -92,7 +92,7 @@ def _learn(
 ) -> None:
     """Builds, trains, saves, and says what came of it."""
     from scalearn.atomic import refuse_existing
-    from scalearn.methods import changed, recipe_for, suited
+    from scalearn.methods import changed, recipe_for, resolved, suited
     from scalearn.model import TransferModel
     from scalearn.training import train
 
@@ -124,7 +124,7 @@ def _learn(
         result = train(
             model,
             out,
-            protocol=training.protocol,
+            protocol=resolved(training.protocol, rows),
             recipe=recipe,
             seed=training.seed,
             command=command,

@@ -26,7 +26,7 @@ from scalearn.experiments.source_effects import Explained
 from scalearn.experiments.tables import markdown_table
 from scalearn.explanation import Explanation, can_explain
 from scalearn.explanation import explain as explain_model
-from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for, suited
+from scalearn.methods import REGISTRY, Probing, Protocol, changed, method_from_name, recipe_for, resolved, suited
 from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
 from scalearn.sources import Source
@@ -215,7 +215,16 @@ def _run(
     model = TransferModel.from_backbone(
         backbone, task=task, method=method, sources=sources, top_sources=top_sources, seed=seed
     )
-    result = train(model, path.with_suffix(""), recipe=recipe, seed=seed, name="own", overwrite=True, progress=progress)
+    result = train(
+        model,
+        path.with_suffix(""),
+        protocol=resolved(protocol, rows),
+        recipe=recipe,
+        seed=seed,
+        name="own",
+        overwrite=True,
+        progress=progress,
+    )
     run = Run(
         method=name,
         seed=seed,

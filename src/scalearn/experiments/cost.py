@@ -101,7 +101,8 @@ def _lengths(recipe: Recipe, size: Size) -> tuple[int, int]:
     """Steps, and evaluations of dev."""
     epoch = math.ceil(size.train / rows_per_step(recipe, size))
     steps = recipe.steps or recipe.epochs * epoch
-    return steps, math.ceil(steps / (recipe.evaluate_every or epoch))
+    first = recipe.head_start == "linear"  # looked at before the first step
+    return steps, math.ceil(steps / (recipe.evaluate_every or epoch)) + first
 
 
 def rows_per_step(recipe: Optimisation, size: Size) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from scalearn.atomic import write_text
 from scalearn.errors import InputError
 from scalearn.methods import Method, Recipe, method_from_name
-from scalearn.methods.base import validated
+from scalearn.methods.base import LATER, validated
 from scalearn.saved import DESCRIPTION, SavedModel
 from scalearn.tasks import Task
 
@@ -63,7 +63,7 @@ class Asked:
             yield f"method {kept['method']}, not {self.method.name}"
         elif "options" in kept:
             old = method_from_name(kept["method"], **kept["options"])
-            yield from _fields("option ", old, self.method)
+            yield from _differences("option ", old, self.method)
         for name, here in (("seed", self.seed), ("backbone", self.backbone)):
             if kept.get(name, here) != here:
                 yield f"{name} {kept[name]}, not {here}"
@@ -71,11 +71,11 @@ class Asked:
             yield f"{kept['rows']} training rows, not {self.rows}"
         elif kept.get("data", self.data) != self.data:
             yield "other rows"
-        known = {
-            name: value for name, value in kept.get("recipe", {}).items() if name in type(self.recipe).model_fields
-        }
-        old_recipe = validated(type(self.recipe), {**self.recipe.model_dump(), **known}, what="recipe")
-        yield from _fields("", old_recipe, self.recipe)
+        fields = type(self.recipe).model_fields
+        known = {name: value for name, value in kept.get("recipe", {}).items() if name in fields}
+        if known:
+            known = {name: value for name, value in self.recipe.model_dump().items() if name not in LATER} | known
+            yield from _differences("", validated(type(self.recipe), known, what="recipe"), self.recipe)
 
 
 def check_model(place: Path, asked: Asked) -> None:
@@ -128,10 +128,11 @@ def _kept(place: Path) -> dict[str, Any] | None:
     return kept
 
 
-def _fields(prefix: str, old: Method | Recipe, new: Method | Recipe) -> Iterator[str]:
-    """The fields in which they differ."""
+def _differences(prefix: str, old: Method | Recipe, new: Method | Recipe) -> Iterator[str]:
+    """The fields in which they differ; those that a dump leaves out are used by neither."""
+    earlier, later = old.model_dump(), new.model_dump()
     for name in type(new).model_fields:
-        before, here = getattr(old, name), getattr(new, name)
+        before, here = earlier.get(name), later.get(name)
         if before != here:
             yield f"{prefix}{name} {_said(before)}, not {_said(here)}"
 

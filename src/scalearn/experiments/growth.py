@@ -24,7 +24,7 @@ from typing import Any
 from scalearn.backbones import MINILM
 from scalearn.errors import InputError
 from scalearn.experiments.grown import Asked, check_model, check_source
-from scalearn.methods import Adapter, Method, Protocol, changed, method_from_name, recipe_for, suited
+from scalearn.methods import Adapter, Method, Protocol, changed, method_from_name, recipe_for, resolved, suited
 from scalearn.model import TransferModel
 from scalearn.saved import DESCRIPTION, SavedModel
 from scalearn.shelf import Shelf
@@ -132,7 +132,7 @@ def grow(
             train(
                 model,
                 folder,
-                protocol=protocol,
+                protocol=resolved(protocol, told.rows),
                 recipe=told.recipe,
                 seed=seed,
                 command=command,

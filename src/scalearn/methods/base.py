@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -36,6 +37,10 @@ class Frozen(BaseModel):
 _Model = TypeVar("_Model", bound=Frozen)
 
 
+LATER: Mapping[str, Any] = {"tokens_per_batch": None, "head_start": "random", "balance_labels": False}
+"""Fields that recipes did not have from the first, with the values that leave them unused."""
+
+
 class Optimisation(Frozen):
     """AdamW with linear decay to 0, gradients clipped at 1: what the recipes of all stages share."""
 
@@ -63,8 +68,7 @@ class Optimisation(Frozen):
     def _without_the_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leaves out later fields that are not asked for: runs from before there were any are found by their names."""
         fields: dict[str, Any] = handler(self)
-        unused = (("tokens_per_batch", None), ("head_start", "random"), ("balance_labels", False))
-        return {name: value for name, value in fields.items() if (name, value) not in unused}
+        return {name: value for name, value in fields.items() if (name, value) not in LATER.items()}
 
 
 class Recipe(Optimisation):
@@ -116,8 +120,8 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Optimisation)
 def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
     """The recipe with some fields replaced.
 
-    Epochs also replace a number of steps and, unless it is given too, how many lie between evaluations; a batch size
-    replaces a number of tokens per batch.
+    Epochs also replace a number of steps, and a batch size a number of tokens per batch. Where many steps lie between
+    evaluations, other steps leave the number of evaluations, and epochs have one each, unless that is given too.
 
     Raises:
         InputError: a field is unknown or out of range, all such fields are named; or two are given that exclude one
@@ -131,8 +135,11 @@ def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
                     f"{by} {changes[by]} and {replaced} {changes[replaced]} exclude one another: give either"
                 )
             changes = {**changes, replaced: None}
-    if "epochs" in changes and "epochs" in own and "evaluate_every" not in changes:
-        changes = {**changes, "evaluate_every": None}
+    if isinstance(recipe, Recipe) and recipe.steps and recipe.evaluate_every and "evaluate_every" not in changes:
+        if "epochs" in changes:
+            changes = {**changes, "evaluate_every": None}
+        elif isinstance(steps := changes.get("steps"), int) and steps > 0:  # as many evaluations as there were
+            changes = {**changes, "evaluate_every": math.ceil(recipe.evaluate_every * steps / recipe.steps)}
     return validated(type(recipe), {**recipe.model_dump(), **changes}, what="recipe")
 
 

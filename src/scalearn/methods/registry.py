@@ -49,7 +49,8 @@ def resolved(protocol: Protocol, rows: int | None) -> Protocol:
 
 def suited(method: Method, protocol: Protocol, *, rows: int | None) -> Method:
     """The method with the options that a protocol has for so many training rows, where nothing else was asked for."""
-    return method.on_small_data() if resolved(protocol, rows) == "small" else method
+    enough = rows is not None and rows > 1  # of one row nothing can be held out
+    return method.on_small_data() if enough and resolved(protocol, rows) == "small" else method
 
 
 def recipe_for(

@@ -60,6 +60,12 @@ class ScaLearn(Transfer):
             raise ValueError(
                 f"{given!r} says where omega starts, and so does init_scale {scale}: leave out one of them"
             )
+        if given == "auto" and (constraint := known.data.get("constraint", "none")) != "none":
+            raise ValueError(
+                f"'auto' is for an omega without constraint, not under {constraint!r}: leave out one of them"
+            )
+        if given == "auto" and known.data.get("keep") is not None:
+            raise ValueError("'auto' looks at all sources, and keep at fewer: leave out one of them")
         if given in _FOUND and known.data.get("constraint") == "softmax":
             raise ValueError(
                 f"{given!r} is not for softmax, under which omega is no coefficient: leave out one of them"
@@ -112,7 +118,7 @@ class ScaLearn(Transfer):
 
     def on_small_data(self) -> ScaLearn:
         """Starts where the rows say, unless something was said about the start."""
-        told = self.init is not None or self.init_scale != 2.0 or self.constraint != "none"
+        told = self.init is not None or self.init_scale != 2.0 or self.constraint != "none" or self.keep is not None
         return self if told else self.model_copy(update={"init": "auto"})
 
     def build(self, setting: Setting) -> Placement:

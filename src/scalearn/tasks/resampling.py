@@ -5,7 +5,7 @@ What they give is the same as `scalearn.tasks.metrics` of each draw, to rounding
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,13 @@ def scores_of_classes(labels: NDArray[Any], given: NDArray[Any], draws: Draws) -
     """
     classes, coded = np.unique(np.concatenate([labels, given]), return_inverse=True)
     count = len(classes)
-    cells = coded[: len(labels)] * count + coded[len(labels) :]
-    tables = np.stack([np.bincount(cells[rows], minlength=count * count) for rows in draws]).astype(np.float64)
-    tables = tables.reshape(-1, count, count)  # (R, gold, predicted)
-    hits = tables.diagonal(axis1=1, axis2=2)
-    gold, guesses = tables.sum(axis=2), tables.sum(axis=1)  # (R, classes)
+    right, predicted = coded[: len(labels)], coded[len(labels) :]
+
+    def counted(columns: Iterable[NDArray[np.int64]]) -> NDArray[np.float64]:
+        return np.stack([np.bincount(column, minlength=count) for column in columns]).astype(np.float64)
+
+    hits = counted(right[rows][right[rows] == predicted[rows]] for rows in draws)  # (R, classes)
+    gold, guesses = counted(right[rows] for rows in draws), counted(predicted[rows] for rows in draws)
     size = gold.sum(axis=1)
     occurring = np.maximum(((gold + guesses) > 0).sum(axis=1), 1)
     f1 = ratio(2 * hits, gold + guesses)

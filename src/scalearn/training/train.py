@@ -74,8 +74,8 @@ def train(
     Args:
         model: from `TransferModel.from_backbone`, with a task that has ``train`` and ``dev`` rows.
         out: a new folder for the model, and for the source it makes where the method makes one; None saves nothing.
-        protocol: of hyper-parameters: see `scalearn.methods.Protocol`.
-        recipe: hyper-parameters that replace the protocol's.
+        protocol: whose hyper-parameters: see `scalearn.methods.Protocol`.
+        recipe: hyper-parameters instead of the protocol's, whose name is kept as provenance.
         seed: of batches and dropout. The same seed, machine and versions give the same weights.
         precision: see `scalearn.precision`.
         name: of the source that is made; the task's by default.
@@ -93,7 +93,14 @@ def train(
             unfinished run with other settings stands in its place.
     """
     rows = len(model.task.splits.get("train", ()))
-    recipe = recipe or recipe_for(model.method, protocol, rows=rows, kind=model.task.kind, task=model.task.name)
+    if recipe is None:
+        protocol = resolved(protocol, rows)
+        if model.protocol not in (None, protocol):
+            raise InputError(
+                f"method {model.method.name!r} was built for protocol {model.protocol!r}, but is to be trained by "
+                f"{protocol!r}: give protocol={protocol!r} to from_backbone too"
+            )
+        recipe = recipe_for(model.method, protocol, rows=rows, kind=model.task.kind, task=model.task.name)
     folder = None if out is None else Path(out)
     name = name or model.task.name
     check_rows(model.task)
@@ -110,7 +117,7 @@ def train(
     run = {
         "task": model.task.fingerprint(),
         "backbone": model.reference.fingerprint,
-        "method": [model.method.name, model.method.model_dump()],
+        "method": [model.method.name, model.method.model_dump(exclude={"starts"})],  # found, not asked for
         "sources": [source.digest() for source in model.sources],
         "recipe": recipe.model_dump(),
         "seed": seed,
@@ -149,7 +156,7 @@ def train(
             recipe,
             rows={split: len(rows) for split, rows in model.task.splits.items()},
             seed=seed,
-            protocol=resolved(protocol, rows),
+            protocol=protocol,
             precision=resolve(precision, model.device),
             command=command,
         )
@@ -227,11 +234,11 @@ def _fit(
     bar = ProgressBar(f"{model.method.name} on {task.name}", metric=task.main_metric) if progress else None
     if model.trains_head_only:  # each row needs the backbone once, not once an epoch
         train, dev = (model.pooled_of(model.head, rows, precision=precision) for rows in (train, dev))
-    if recipe.balance_labels and task.kind == "multi-label":
-        model.head.label_weights = balanced_weights(np.asarray(labels_of(train))).to(model.device)
-    if recipe.head_start == "linear":
+    if recipe.head_start == "linear" and model.head.fresh:  # one that was trained goes on from where it is
         read = train if model.trains_head_only else model.pooled_of(model.head, train, precision=precision)
-        start_linear(model.head, np.stack([row["pooled"].numpy() for row in read]), np.asarray(labels_of(read)))
+        states = np.stack([row["pooled"].numpy() for row in read])
+        if np.isfinite(states).all():  # else training says what is wrong
+            start_linear(model.head, states, np.asarray(labels_of(read)))
     trainer = TransferTrainer(
         model=model,
         args=arguments,
@@ -243,6 +250,8 @@ def _fit(
         optimizers=(optimizer_for(model, recipe), None),
     )
     trainer.batches = budget
+    if recipe.balance_labels and task.kind == "multi-label":
+        model.head.label_weights = balanced_weights(np.asarray(labels_of(train)))
     try:
         trainer.fit(precision=precision, bar=bar)
     finally:

@@ -82,6 +82,11 @@ class TransferTrainer(Trainer):
             self._save(self.state.best_model_checkpoint)
         return metrics
 
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        if self.state.best_global_step == 0:  # Trainer finds a best step again where the folder was moved, but for this
+            self.state.best_model_checkpoint = f"{self.args.output_dir}/checkpoint-0"
+        super()._save_checkpoint(model, trial)
+
     def _load_best_model(self) -> None:
         # By its step, not by the path that the state remembers: the folder may have been moved since.
         if self.state.best_global_step is not None:
