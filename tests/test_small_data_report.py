@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest was not started as `python -m pytest`
 
 from benchmarks.small_data import plots
+from benchmarks.small_data.grid import told
 from benchmarks.small_data.records import Record, csv_text, ordered, read_csv, read_runs
 from benchmarks.small_data.report import ROWS, filled, main, report, tables
 from benchmarks.small_data.statistics import comparable, difference, mean_over_draws, scores_of
 
 from scalearn.errors import InputError
+from scalearn.tasks import Task
 
 TARGETS = ("boolq", "cb", "cola", "copa", "disaster-food", "disaster-shelter", "sst2", "wic")
 PAIRS = ("boolq", "cb", "wic")
@@ -241,3 +244,11 @@ def test_plots_are_drawn_of_what_there_is(tmp_path: Path, records: list[Record])
 def test_labels_keep_apart_and_near() -> None:
     placed = plots._apart([3.0, 1.0, 1.1, 9.0], 1.0)
     assert placed == pytest.approx([3.0, 0.55, 1.55, 9.0])
+
+
+def test_rows_are_told_to_setfit_as_they_are(task: Task) -> None:
+    rows = task.splits["train"]
+    found = told(rows)
+    assert found == {"texts": [[text] for text in rows["text_a"][:]], "labels": list(rows["label"][:])}
+    pairs = Dataset.from_dict({"text_a": ["a", "b"], "text_b": ["c", "d"], "label": [0, 1]})
+    assert told(pairs) == {"texts": [["a", "c"], ["b", "d"]], "labels": [0, 1]}

@@ -27,10 +27,8 @@ N, D = 60, 8
 CHANCE = np.random.default_rng(0)
 READ = 3.0 + 2.0 * CHANCE.normal(size=(N, D))
 DIRECTION = CHANCE.normal(size=D)
-RECIPE = Recipe(
-    **{"learning_rate": 1e-2, "head_learning_rate": 1e-3, "steps": 12, "evaluate_every": 3, "patience": 9},
-    **{"batch_size": 8, "select": "metric", "head_start": "linear", "backbone_dropout": False},  # type: ignore[arg-type]
-)
+RATES = Recipe(learning_rate=1e-2, head_learning_rate=1e-3, patience=9, batch_size=8, backbone_dropout=False)
+RECIPE = changed(RATES, {"steps": 12, "evaluate_every": 3, "select": "metric", "head_start": "linear"})
 
 
 def started(kind: Kind, read: np.ndarray, labels: Any, *, outputs: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -48,7 +46,7 @@ def started(kind: Kind, read: np.ndarray, labels: Any, *, outputs: int) -> Calla
 def seen(read: np.ndarray) -> np.ndarray:
     """The features of the linear model."""
     mean = READ.mean(axis=0)
-    return np.tanh(0.5 * (read - mean) / (READ - mean).std())
+    return np.asarray(np.tanh(0.5 * (read - mean) / (READ - mean).std()))
 
 
 def test_two_classes_are_told_as_by_logistic_regression() -> None:
@@ -188,7 +186,7 @@ def test_small_data_has_its_own_recipe_and_start(
 
 
 def test_a_model_that_was_trained_goes_on_from_its_own_head(
-    fresh: Callable[..., TransferModel], tmp_path: Path
+    fresh: Callable[..., TransferModel], task: Task, tmp_path: Path
 ) -> None:
     model = fresh()
     fit(model, tmp_path / "out")
