@@ -98,7 +98,7 @@ def test_few_shot_from_the_command_line(call, data: Path, tiny_backbone: str, tm
     described = json.loads((tmp_path / "out" / "scalearn.json").read_text())["provenance"]
     assert described["rows"] == {"train": 6, "dev": 6, "test": 56}
     recipe = described["recipe"]
-    assert (recipe["steps"], recipe["evaluate_every"], recipe["patience"]) == (4, 2, 20)
+    assert (recipe["steps"], recipe["evaluate_every"], recipe["patience"]) == (4, 2, 2)  # of small data
 
 
 def test_a_share_of_train(call, data: Path, tiny_backbone: str, tmp_path: Path) -> None:

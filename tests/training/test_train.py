@@ -294,7 +294,7 @@ def test_what_of_a_pair_is_cut_is_the_tasks_choice(fresh: Fresh, pair_task: Task
 
 
 def test_the_published_protocol_knows_the_task(fresh: Fresh, task: Task, shelf: Shelf, tmp_path: Path) -> None:
-    model = fresh("scalearn-uniform", task=replace(task, name="record"), sources=shelf)
+    model = fresh("scalearn-uniform", task=replace(task, name="record"), sources=shelf, protocol="published")
     train(model, tmp_path / "out", protocol="published", precision="fp32", progress=False)
     described = json.loads((tmp_path / "out" / "scalearn.json").read_text())
     assert described["provenance"]["recipe"]["epochs"] == 3
