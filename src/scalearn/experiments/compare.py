@@ -108,7 +108,7 @@ def compare(
         sources: for the transfer methods.
         backbone: its name.
         protocol: see `scalearn.methods`.
-        draw: of rows, anew for every seed; few-shot draws are trained by the few-shot recipe.
+        draw: of rows, anew for every seed; few-shot draws are trained by the few-shot recipe, but for small data.
         own: add the target's own source, trained on the same rows with the same seed by the sources' method, as the
             last one.
         top_sources: for the transfer methods, only so many of the sources, those that suit the drawn rows best.

@@ -124,7 +124,7 @@ def probe(
         grid: values of each coefficient, distinct; they are sorted.
         backbone: its name.
         protocol: see `scalearn.methods`.
-        draw: of rows, anew for every seed; few-shot draws are trained by the few-shot recipe.
+        draw: of rows, anew for every seed; few-shot draws are trained by the few-shot recipe, but for small data.
         changes: hyper-parameters that replace the protocol's: fields of `Recipe`.
         folder: where finished runs are kept and found again; None keeps nothing.
         progress: show a progress bar.
