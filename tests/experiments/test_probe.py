@@ -109,7 +109,7 @@ def test_a_point_is_the_probing_method_and_the_backbone_is_left_clean(
     found = probed(task, shelf.only(["rte"]), tiny_backbone, grid=(0.0, 0.7))
     method = Probing(omega=(0.7,))
     model = TransferModel(load_backbone(tiny_backbone), task=task, method=method, sources=[shelf["rte"]], seed=0)
-    alone = train(model, recipe=changed(recipe_for(method), CHANGES), progress=False)
+    alone = train(model, recipe=changed(recipe_for(method, rows=len(task.splits["train"])), CHANGES), progress=False)
     assert found.runs[1].metrics == alone.metrics  # though another point was trained on the same backbone before
 
 
