@@ -23,6 +23,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/RESULTS.md": "benchmarks.md",
+    "benchmarks/small_data/RESULTS.md": "small-data-results.md",
     "docs/report/report.md": "report/tables.md",  # report.html is beside it
 }
 """File of the repository to its page."""
