@@ -8,7 +8,7 @@ import pytest
 
 from scalearn.experiments.compare import Row
 from scalearn.experiments.heatmap import omega_heatmap
-from scalearn.experiments.page import Example, write_page
+from scalearn.experiments.page import Example, _begun, write_page
 from scalearn.shelf import Shelf
 from scalearn.tasks import load_task
 
@@ -39,7 +39,7 @@ def page(tmp_path: Path) -> str:
         rows=[row],
         sources=list(shelf),
         omega=np.full((len(shelf), 6), 0.25),
-        start=0.25,
+        starts=[0.25] * len(shelf),
         examples=[example],
         peak_memory=0.8,
     )
@@ -55,6 +55,13 @@ def test_needs_nothing_from_outside(page: str) -> None:
 def test_shows_scores_and_examples(page: str) -> None:
     assert "18,432" in page and "48.2 ± 1.5" in page and "167,427" in page
     assert "contradicted\n(80 %), truth: supported" in page
+
+
+def test_says_where_omega_began(page: str) -> None:
+    assert "It started at 0.250 everywhere" in page
+    assert _begun(["a", "b"], [0.0, 1.0]) == (
+        "It started where the rows told: b 1.000, the others at 0. Blue is above 0, red below."
+    )
 
 
 def test_escapes_texts(page: str) -> None:

@@ -64,7 +64,7 @@ def demo(out: Path, *, progress: bool = True, done: Callable[[Run], None] | None
         rows=rows,
         sources=list(shelf),
         omega=model.omega().mean(dim=-1).T.numpy(),
-        start=2 / len(shelf),
+        starts=getattr(model.method, "starts", ()) or [2 / len(shelf)] * len(shelf),
         examples=examples,
         peak_memory=max(run.peak_memory for run in runs),
     )

@@ -28,7 +28,7 @@ def omega_heatmap(omega: NDArray[np.floating], *, sources: Sequence[str], start:
     Args:
         omega: (T, L), the mean over dimensions of each source's coefficients in each layer.
         sources: T names.
-        start: where omega began; colours show how far it moved from there.
+        start: white; colours show how far omega is from there.
     """
     count, layers = omega.shape
     limit = float(np.abs(omega - start).max()) or 1.0

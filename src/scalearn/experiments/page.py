@@ -42,7 +42,7 @@ def write_page(
     rows: Sequence[Row],
     sources: Sequence[Source],
     omega: NDArray[np.floating],
-    start: float,
+    starts: Sequence[float],
     examples: Sequence[Example],
     peak_memory: float,
 ) -> None:
@@ -54,7 +54,7 @@ def write_page(
         rows: the table, a row per method.
         sources: the shelf, in the order of omega's rows.
         omega: (T, L), mean over dimensions.
-        start: where omega began.
+        starts: where the omega of each source began.
         examples: rows of the test split with answers.
         peak_memory: in GB.
     """
@@ -71,10 +71,22 @@ def write_page(
         rows=rows,
         best=max(row.test for row in rows),
         sources=sources,
-        start=start,
-        heatmap=Markup(omega_heatmap(omega, sources=[source.name for source in sources], start=start)),
+        begun=_begun([source.name for source in sources], starts),
+        heatmap=Markup(
+            omega_heatmap(
+                omega, sources=[source.name for source in sources], start=starts[0] if len(set(starts)) == 1 else 0.0
+            )
+        ),
         examples=examples,
         peak_memory=peak_memory,
         version=metadata.version("scalearn"),
     )
     write_text(path, page)
+
+
+def _begun(sources: Sequence[str], starts: Sequence[float]) -> str:
+    """Where omega began, and what the colours of its picture say."""
+    if len(set(starts)) == 1:
+        return f"It started at {starts[0]:.3f} everywhere; blue has grown since, red has shrunk."
+    own = ", ".join(f"{name} {start:.3f}" for name, start in zip(sources, starts, strict=True) if start)
+    return f"It started where the rows told: {own}, the others at 0. Blue is above 0, red below."

@@ -158,7 +158,7 @@ def _combined(run: RunSpec, result: Result | None) -> dict[str, RunSpec | ShelfS
 
 def _start(run: RunSpec, *, sources: int) -> float | None:
     """Where omega began, by the method's options; None where it is not learned, or each source began elsewhere."""
-    if not isinstance(run.method, ScaLearn) or run.method.init in ("rank", "best"):
+    if not isinstance(run.method, ScaLearn) or run.method.init in ("rank", "best", "auto"):
         return None
     one = run.method.init == "mean" or run.method.constraint != "none"
     scale = 1.0 if one else run.method.init_scale
