@@ -252,3 +252,15 @@ def test_rows_are_told_to_setfit_as_they_are(task: Task) -> None:
     assert found == {"texts": [[text] for text in rows["text_a"][:]], "labels": list(rows["label"][:])}
     pairs = Dataset.from_dict({"text_a": ["a", "b"], "text_b": ["c", "d"], "label": [0, 1]})
     assert told(pairs) == {"texts": [["a", "c"], ["b", "d"]], "labels": [0, 1]}
+
+
+def test_new_runs_are_added_to_those_of_the_csv(records: list[Record], tmp_path: Path) -> None:
+    few, runs = tmp_path / "few.csv", tmp_path / "runs"
+    few.write_text(csv_text([record for record in records if record.draw < 4]))
+    runs.mkdir()
+    for index, record in enumerate(one for one in records if one.draw >= 3):
+        (runs / f"{index}.json").write_text(record.model_dump_json())
+    main(["--runs", str(runs), "--csv", str(few), "--out", str(tmp_path / "out")])
+    assert read_csv(tmp_path / "out" / "results.csv") == records
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "none")])

@@ -10,8 +10,9 @@ on, classes in balance (`scalearn.tasks.few_shot`), and at most `SCORED` rows of
 same rows and start from the same seed, the draw. Sources are the builtin shelf without the target's own. Everything is
 trained by the protocol for small data, whose defaults were chosen on the development targets alone.
 
-Every run is a record of its own in `--out`/runs; the same command goes on where it stopped. Two commands with
-``--part 0/2`` and ``--part 1/2`` share the work.
+Every run is a record of its own in `--out`/runs; the same command goes on where it stopped. Runs that results.csv has
+are not repeated either (`--known`), so that the comparison can be finished elsewhere. Two commands with ``--part 0/2``
+and ``--part 1/2`` share the work.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.small_data.records import Record
+from benchmarks.small_data.records import Record, read_csv
 from scalearn.atomic import write_text
 from scalearn.errors import InputError
 from scalearn.methods import changed, method_from_name, recipe_for, suited
@@ -51,6 +52,7 @@ TARGETS = (
 ROWS = (100, 500, 16, 32)
 """In the order in which they are run."""
 SCORED = 300
+KNOWN = Path(__file__).parent / "results.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,7 @@ def about(task: Task, name: str, *, k: int, draw: int) -> dict[str, Any]:
 def run(name: str, arm: str, *, k: int, draw: int, given: argparse.Namespace) -> None:
     """Trains a method on a cell and keeps the record, unless it is there."""
     path = given.out / "runs" / f"{name}-{k}-{draw}-{arm}.json"
-    if path.exists():
+    if path.exists() or (name, k, draw, arm) in given.done:
         return
     task = drawn(name, data=given.data, k=k, draw=draw)
     found = {**about(task, name, k=k, draw=draw), "method": arm, **trained(task, ARMS[arm], k=k, draw=draw)}
@@ -233,6 +235,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=ARMS, help="instead of a stage")
     parser.add_argument("--part", default="0/1", help="which part of how many, 0/2 and 1/2")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--known", type=Path, default=KNOWN, help="a results.csv whose runs are done")
     parser.add_argument("--export", action="store_true")
     parser.add_argument("--score", action="store_true")
     given = parser.parse_args()
@@ -247,6 +250,7 @@ def main() -> None:
         for draw, k, name in cells(given):
             export(name, k=k, draw=draw, given=given)
         return
+    given.done = {record.cell for record in read_csv(given.known)} if given.known.is_file() else set()
     part, parts = map(int, given.part.split("/"))
     for index, (draw, k, name) in enumerate(cells(given)):
         if index % parts == part:

@@ -109,5 +109,11 @@ def _checked(found: Iterable[tuple[str, bytes | dict[str, str | None]]], *, sour
         records[record.cell] = record
     if not records:
         raise InputError(f"no records in {source}: give a folder with <target>-<k>-<draw>-<method>.json, or --csv")
-    places = {method: place for place, method in enumerate(ordered(record.method for record in records.values()))}
-    return sorted(records.values(), key=lambda one: (one.target, one.k, one.draw, places[one.method]))
+    return in_order(records.values())
+
+
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """By target, rows, draw, and method as tables have them."""
+    found = list(records)
+    places = {method: place for place, method in enumerate(ordered(record.method for record in found))}
+    return sorted(found, key=lambda one: (one.target, one.k, one.draw, places[one.method]))

@@ -3,6 +3,7 @@
     python -m benchmarks.small_data.report --runs OUT/runs [--docs docs]
     python -m benchmarks.small_data.report --csv benchmarks/small_data/results.csv [--docs docs]
 
+or of both, where new runs were added to those of the CSV file (a run that both have is the folder's); it
 writes results.csv, of all runs, and RESULTS.md, and with ``--docs`` the plots in ``small-data/`` and the tables of
 ``small-data.md`` between ``<!-- table: NAME -->`` and ``<!-- end -->``. What was not run is left out, and n is said.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.results import figure
 from benchmarks.small_data.plots import STYLES, draw
-from benchmarks.small_data.records import Record, csv_text, ordered, read_csv, read_runs
+from benchmarks.small_data.records import Record, csv_text, in_order, ordered, read_csv, read_runs
 from benchmarks.small_data.statistics import Difference, Scores, difference, draws_of, means, scores_of
 from scalearn.atomic import write_text
 from scalearn.errors import InputError
@@ -268,15 +269,18 @@ def _targets(records: Sequence[Record]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads, and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--runs", type=Path, help="folder with a JSON file of each run")
-    source.add_argument("--csv", type=Path, help="a results.csv, instead of the runs")
+    parser.add_argument("--runs", type=Path, help="folder with a JSON file of each run")
+    parser.add_argument("--csv", type=Path, help="a results.csv, instead of the runs or beside them")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="for results.csv and RESULTS.md")
     parser.add_argument("--docs", type=Path, help=f"for plots, and tables in {PAGE}")
     parser.add_argument("--ours", default="scalearn", help="the method that is compared with all others")
     given = parser.parse_args(arguments)
     try:
-        records = read_runs(given.runs) if given.runs else read_csv(given.csv)
+        if given.runs is None and given.csv is None:
+            raise InputError("nothing to report: give --runs, --csv or both")
+        known = read_csv(given.csv) if given.csv else []
+        new = read_runs(given.runs) if given.runs else []
+        records = in_order({record.cell: record for record in (*known, *new)}.values())
         for path in report(records, ours=given.ours, out=given.out, docs=given.docs):
             print(path)
     except InputError as error:
