@@ -13,10 +13,10 @@ from datasets import Dataset
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest was not started as `python -m pytest`
 
 from benchmarks.small_data import plots
+from benchmarks.small_data.differences import comparable, difference, mean_over_draws, scores_of
 from benchmarks.small_data.grid import told
 from benchmarks.small_data.records import Record, csv_text, ordered, read_csv, read_runs
 from benchmarks.small_data.report import ROWS, filled, main, report, tables
-from benchmarks.small_data.statistics import comparable, difference, mean_over_draws, scores_of
 
 from scalearn.errors import InputError
 from scalearn.tasks import Task

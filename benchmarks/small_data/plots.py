@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
+from benchmarks.small_data.differences import comparable, difference, mean_over_draws, scores_of
 from benchmarks.small_data.records import Record, ordered
-from benchmarks.small_data.statistics import comparable, difference, mean_over_draws, scores_of
 
 WIDTH = 7.0
 """Inches; at 130 dots an inch, 910 pixels."""

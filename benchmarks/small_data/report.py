@@ -20,9 +20,9 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.results import figure
+from benchmarks.small_data.differences import Difference, Scores, difference, draws_of, means, scores_of
 from benchmarks.small_data.plots import STYLES, draw
 from benchmarks.small_data.records import Record, csv_text, in_order, ordered, read_csv, read_runs
-from benchmarks.small_data.statistics import Difference, Scores, difference, draws_of, means, scores_of
 from scalearn.atomic import write_text
 from scalearn.errors import InputError
 from scalearn.experiments.tables import NONE, markdown_table, p_text

@@ -234,9 +234,6 @@ def stop(number: int, _: FrameType | None) -> None:
 
 def main() -> None:
     """Runs what is missing."""
-    # A script's own folder comes first among those that modules are imported from: its neighbours would be taken for
-    # modules of the standard library.
-    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

@@ -44,6 +44,20 @@ def pool(hidden: Tensor, attention_mask: Tensor | None, pooling: Pooling) -> Ten
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), chosen]
 
 
+def balanced_weights(labels: Tensor) -> Tensor:
+    """How much rows without and with each label count, so that both do alike: N / (2 rows); 1 where there is one kind.
+
+    Args:
+        labels: (N, labels) of 0 and 1.
+
+    Returns:
+        (2, labels), `Head.label_weights`.
+    """
+    having = labels.double().sum(dim=0)
+    rows = torch.stack([len(labels) - having, having])
+    return torch.where(rows.amin(dim=0) > 0, len(labels) / (2 * rows.clamp(min=1)), 1.0)
+
+
 class Head(nn.Module):
     """Dropout, dense, tanh, dropout, linear over the pooled hidden state.
 

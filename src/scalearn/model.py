@@ -89,7 +89,7 @@ class TransferModel(AdaptedModel):
             InputError: backbone, method and sources do not go together.
         """
         named = isinstance(method, str)
-        asked = method = method_from_name(method) if isinstance(method, str) else method
+        method = method_from_name(method) if isinstance(method, str) else method
         if method.stage == "joint":
             raise InputError(f"method {method.name!r} learns several tasks at once: use JointModel (scalearn joint)")
         if method.stage == "transfer" and sources is None:
@@ -100,20 +100,20 @@ class TransferModel(AdaptedModel):
             raise InputError(f"method {method.name!r} uses no sources: leave them out, or choose a transfer method")
         if top_sources is not None and sources is None:
             raise InputError(f"top_sources={top_sources} is of a shelf: give one (sources=Shelf(...)), or leave it out")
-        rows, chosen = len(task.splits.get("train", ())), False
         backbone = chosen_backbone(backbone, pooling=pooling, sites=sites)
         check_inputs(backbone.model, task, name=backbone.name)
+        rows, published = len(task.splits.get("train", ())), method
+        if named and backbone.processor is not None:  # without, there are no rows to look at
+            method = suited(method, protocol, rows=rows)
+        own = None if method == published else resolved(protocol, rows)
         if sources is not None:
             sources.check_fits(backbone)
             if top_sources is not None:
                 ranking = rank_sources(sources, task=task, backbone=backbone, by=DECIDING, seed=seed)
                 sources = sources.only(ranking.best(top_sources))
-            if named and backbone.processor is not None:  # without, there are no rows to look at
-                method = suited(method, protocol, rows=rows)
-            chosen = method != asked
             method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
         model = cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
-        model.protocol = resolved(protocol, rows) if chosen else None
+        model.protocol = own
         return model
 
     def heads_by_task(self) -> Mapping[str, Head]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -30,18 +29,6 @@ def run(*words: object) -> str:
 
 
 @pytest.fixture
-def rows(task: Task, tmp_path: Path) -> Path:
-    """Labelled rows."""
-    path = tmp_path / "labelled.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        data = task.splits["train"]
-        writer.writerows((t, task.labels[y]) for t, y in zip(data["text_a"], data["label"], strict=True))
-    return path
-
-
-@pytest.fixture
 def saved(tiny_backbone: str, task: Task, shelf: Shelf, tmp_path: Path) -> Path:
     """A model of three sources, one of which acts with 0.01."""
     method = Probing(omega=(0.5, 0.01, 1.0))
@@ -61,7 +48,7 @@ def test_explaining_prints_and_writes_the_same(saved: Path, rows: Path, tmp_path
     out = tmp_path / "explained"
     said = run("explain", saved, "--file", rows, "--out", out)
     found = json.loads((out / "explanation.json").read_text())
-    assert found["split"] == "labelled.csv" and found["rows"] == 32
+    assert found["split"] == "reviews.csv" and found["rows"] == 32
     page = (out / "explanation.md").read_text()
     for effect in found["effects"]:
         for text in (effect["source"], f"{100 * effect['without']:.1f}", effect["verdict"]):
@@ -91,7 +78,7 @@ def test_pruning_says_what_went_and_what_it_cost(saved: Path, rows: Path, tmp_pa
     said = run("prune", saved, "--threshold", "0.05", "--out", out, "--file", rows)
     (line,) = (line for line in said.splitlines() if "mrpc" in line)
     assert "0.0100" in line and "dropped" in line
-    assert "2 of 3 sources kept" in said and "labelled.csv (32 rows): accuracy" in said and "now" in said
+    assert "2 of 3 sources kept" in said and "reviews.csv (32 rows): accuracy" in said and "now" in said
     described = json.loads((out / "scalearn.json").read_text())
     assert [source["name"] for source in described["sources"]] == ["cola", "rte"]
     assert "metrics" not in described and described["pruned_from"]["metrics"] == {"dev": {"accuracy": 0.9}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,16 @@ from typer.testing import CliRunner
 from scalearn.cli import grow as commands
 from scalearn.errors import InputError
 from scalearn.sources import Source
-from scalearn.tasks import Task
 
 app = typer.Typer()
 app.command()(commands.grow)
 
 
 def test_a_target_of_your_own_and_again(
-    task: Task, tiny_backbone: str, shelf_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rows: Path, tiny_backbone: str, shelf_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands._console, "_width", 160)
-    path = tmp_path / "reviews.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        data = task.splits["train"]
-        writer.writerows((t, task.labels[y]) for t, y in zip(data["text_a"], data["label"], strict=True))
-    words = [shelf_folder, "--train-file", path, "--out", tmp_path / "runs", "--backbone", tiny_backbone]
+    words = [shelf_folder, "--train-file", rows, "--out", tmp_path / "runs", "--backbone", tiny_backbone]
     words += ["--epochs", 1, "--quiet", "--method", "scalearn-uniform", "--option", "keep=2"]
 
     def run(*more: object) -> str:

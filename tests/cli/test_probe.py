@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from typer.testing import CliRunner
 
 from scalearn.cli.probe import probe
 from scalearn.errors import InputError
-from scalearn.tasks import Task
 
 app = typer.Typer()
 app.command()(probe)
@@ -24,15 +22,9 @@ def run(*words: object) -> str:
 
 
 @pytest.fixture
-def words(task: Task, tmp_path: Path, tiny_backbone: str, shelf_folder: Path) -> tuple[object, ...]:
+def words(rows: Path, tiny_backbone: str, shelf_folder: Path) -> tuple[object, ...]:
     """The options of a small probe on the conftest task's rows."""
-    path = tmp_path / "reviews.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        data = task.splits["train"]
-        writer.writerows((t, task.labels[y]) for t, y in zip(data["text_a"], data["label"], strict=True))
-    return ("--train-file", path, "--shelf", shelf_folder, "--backbone", tiny_backbone, "--epochs", 1, "--quiet")
+    return ("--train-file", rows, "--shelf", shelf_folder, "--backbone", tiny_backbone, "--epochs", 1, "--quiet")
 
 
 def test_one_source_and_again(words: tuple[object, ...], tmp_path: Path) -> None:

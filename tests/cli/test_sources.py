@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from scalearn.cli import main
-from scalearn.tasks import Task
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -29,17 +28,6 @@ def scalearn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return int(stop.value.code or 0), captured.out, captured.err
 
     return run
-
-
-@pytest.fixture
-def rows(task: Task, tmp_path: Path) -> Path:
-    path = tmp_path / "reviews.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        data = task.splits["train"]
-        writer.writerows((t, task.labels[y]) for t, y in zip(data["text_a"], data["label"], strict=True))
-    return path
 
 
 @pytest.fixture

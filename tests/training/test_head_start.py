@@ -13,7 +13,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from scalearn.errors import InputError
-from scalearn.heads import Head
+from scalearn.heads import Head, balanced_weights
 from scalearn.kinds import Kind
 from scalearn.methods import ScaLearn, recipe_for
 from scalearn.methods.base import Recipe, changed
@@ -21,7 +21,7 @@ from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
 from scalearn.tasks import Task
 from scalearn.training import TrainResult, train
-from scalearn.training.head_start import PENALTY, balanced_weights, start_linear
+from scalearn.training.head_start import PENALTY, start_linear
 
 N, D = 60, 8
 CHANCE = np.random.default_rng(0)
@@ -210,7 +210,7 @@ def test_the_weights_of_labels_are_of_training_alone(tiny_backbone: str, task: T
     head = Head(width=D, outputs=2, kind="multi-label")
     logits, labels = torch.zeros(4, 2), torch.tensor([[1, 0], [0, 0], [0, 0], [0, 0]])
     plain = head.loss(logits, labels)
-    head.label_weights = balanced_weights(labels.numpy())
+    head.label_weights = balanced_weights(labels)
     assert head.label_weights.tolist() == pytest.approx(np.array([[2 / 3, 1], [2, 1]]))
     logits[0, 0] = 1.0
     gain = head.loss(torch.zeros(4, 2), labels) - head.loss(logits, labels)

@@ -21,7 +21,6 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from scalearn.heads import Head
 
@@ -30,20 +29,6 @@ PENALTY = 100.0
 
 Labels = NDArray[np.generic]
 Array = NDArray[np.float64]
-
-
-def balanced_weights(labels: Labels) -> Tensor:
-    """How much rows without and with each label count, so that both do alike: N / (2 rows); 1 where there is one kind.
-
-    Args:
-        labels: (N, labels) of 0 and 1.
-
-    Returns:
-        (2, labels), `Head.label_weights`.
-    """
-    having = labels.astype(np.float64).sum(axis=0)
-    rows = np.stack([len(labels) - having, having])
-    return torch.from_numpy(np.where(rows.min(axis=0) > 0, len(labels) / (2 * np.maximum(rows, 1)), 1.0))
 
 
 @torch.no_grad()

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainerCallback
 
 from scalearn.atomic import refuse_existing
 from scalearn.encoding import Reordered, collator, labels_of, lengths_of, padded_lengths_of
 from scalearn.errors import InputError
+from scalearn.heads import balanced_weights
 from scalearn.methods import Protocol, Recipe, recipe_for, resolved
 from scalearn.model import TransferModel
 from scalearn.precision import Precision, resolve
@@ -25,7 +27,7 @@ from scalearn.sources import check_name
 from scalearn.training.buckets import TokenBudgetSampler
 from scalearn.training.checks import check_attention, check_finite, check_rows, check_seed, check_tracker
 from scalearn.training.evaluate import evaluated
-from scalearn.training.head_start import balanced_weights, start_linear
+from scalearn.training.head_start import start_linear
 from scalearn.training.progress import ProgressBar
 from scalearn.training.trainer import TransferTrainer, arguments_for, optimizer_for
 from scalearn.training.work import finish, provenance, working_folder
@@ -251,7 +253,7 @@ def _fit(
     )
     trainer.batches = budget
     if recipe.balance_labels and task.kind == "multi-label":
-        model.head.label_weights = balanced_weights(np.asarray(labels_of(train)))
+        model.head.label_weights = balanced_weights(torch.as_tensor(np.asarray(labels_of(train))))
     try:
         trainer.fit(precision=precision, bar=bar)
     finally:
