@@ -15,6 +15,7 @@ from scalearn.kinds import Kind
 METHODS = (
     *("head", "adapter", "full", "best-source", "uniform-average", "lorahub", "adapterfusion", "adapterfusion-rates"),
     *("scalearn", "scalearn-uniform", "scalearn++", "scalearn-uniform++", "scalearn-rank", "scalearn-sparse", "setfit"),
+    "scalearn-first-rule",  # as `scalearn` was when `init=auto` asked about every source, until commit 4b9bf7e
 )
 """In the order of tables."""
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks.small_data.grid import DEVELOPMENT, TARGETS, drawn, shelf_for
+from benchmarks.small_data.grid import DEVELOPMENT, EVERY, drawn, shelf_for
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.experiments.tables import markdown_table
@@ -137,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--targets", nargs="+", default=DEVELOPMENT, choices=(*DEVELOPMENT, *TARGETS))
+    parser.add_argument("--targets", nargs="+", default=DEVELOPMENT, choices=EVERY)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--no-triples", action="store_true", help="single sources only: a fifth of the time")

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.small_data.grid import DEVELOPMENT, TARGETS, drawn, shelf_for
+from benchmarks.small_data.grid import DEVELOPMENT, EVERY, drawn, shelf_for
 from scalearn.atomic import write_text
 from scalearn.experiments.tables import markdown_table
 from scalearn.methods import Probing, ScaLearn, recipe_for
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--targets", nargs="+", default=DEVELOPMENT, choices=(*DEVELOPMENT, *TARGETS))
+    parser.add_argument("--targets", nargs="+", default=DEVELOPMENT, choices=EVERY)
     parser.add_argument("--rows", nargs="+", type=int, default=(16, 100, 500))
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--prune", action="store_true")

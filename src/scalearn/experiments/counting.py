@@ -165,6 +165,7 @@ class _Blank:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.row_count = 0
 
     def error(self, omega: NDArray[np.float64]) -> float:
         return 0.0

@@ -184,6 +184,10 @@ class Evidence(Protocol):
     def count(self) -> int:
         """T, the number of sources."""
 
+    @property
+    def row_count(self) -> int:
+        """How many training rows are looked at."""
+
     def error(self, omega: NDArray[np.float64]) -> float:
         """Cross-validated loss of a linear model on the features of training rows under omega (T,); lower is better."""
 
