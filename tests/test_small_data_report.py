@@ -155,8 +155,9 @@ def test_tables_say_what_they_are_of(records: list[Record]) -> None:
     head = cells_of(made["mean"], "head")
     assert re.fullmatch(r"\d+\.\d \(8; 39\)", head[1]) and head[4].endswith("(6; 30)")
     assert "(7; 35)" in cells_of(made["mean"], "setfit")[1]
-    assert cells_of(made["targets-16"], "head")[-1].endswith("(4)")
-    assert "±" in cells_of(made["targets-500"], "full")[1] and "cb" not in made["targets-500"]
+    assert cells_of(made["targets-16"], "wic")[1].endswith("(4)"), "of the first method, head"
+    assert "±" in cells_of(made["targets-500"], "wic")[1] and "cb" not in made["targets-500"]
+    assert cells_of(made["bars-after"], "minus best-source")[-3:-1] == ["1", "5"], "boolq"
     assert "rte" not in "".join(table for name, table in made.items() if name != "development")
     assert cells_of(made["development"], records[0].method)[1:] == ["0.0 (1; 1)", "-", "-", "-"]
     assert cells_of(made["differences-100"], "adapter")[4:] == ["8/0/0", "0.016", "8", "40"]  # of 7 data sets

@@ -32,6 +32,7 @@ import numpy as np
 import torch
 
 from benchmarks.small_data.records import Record, read_csv
+from benchmarks.small_data.targets import AFTER, DEVELOPMENT, EVERY, TARGETS
 from scalearn.atomic import write_text
 from scalearn.errors import InputError
 from scalearn.methods import changed, method_from_name, recipe_for, suited
@@ -42,16 +43,6 @@ from scalearn.tasks import Task, few_shot, load_task
 from scalearn.tasks.splits import LABEL, TEXTS
 from scalearn.training import train
 
-DEVELOPMENT = ("mrpc", "stsb", "rte", "disaster-sectors")
-TARGETS = (
-    *("cola", "sst2", "cb", "copa", "wic"),
-    *("disaster-pillars_1d", "disaster-subpillars_1d", "disaster-pillars_2d", "disaster-subpillars_2d"),
-)
-"""None of them was looked at while choosing, but for what `AFTER` says."""
-AFTER = ("qqp", "mnli", "qnli", "wsc", "boolq")
-"""Targets that nobody had looked at when `init=auto`, after a first comparison on `TARGETS`, was made to ask about three
-starts instead of all."""
-EVERY = (*TARGETS, *AFTER, *DEVELOPMENT)
 ROWS = (100, 500, 16, 32)
 """In the order in which they are run."""
 SCORED = 300

@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks.small_data.grid import DEVELOPMENT, EVERY, drawn, shelf_for
+from benchmarks.small_data.grid import drawn, shelf_for
+from benchmarks.small_data.targets import DEVELOPMENT, EVERY
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.experiments.tables import markdown_table

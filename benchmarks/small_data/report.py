@@ -23,6 +23,7 @@ from benchmarks.results import figure
 from benchmarks.small_data.differences import Difference, Scores, difference, draws_of, means, scores_of
 from benchmarks.small_data.plots import STYLES, draw
 from benchmarks.small_data.records import Record, csv_text, in_order, ordered, read_csv, read_runs
+from benchmarks.small_data.targets import AFTER
 from scalearn.atomic import write_text
 from scalearn.errors import InputError
 from scalearn.experiments.tables import NONE, markdown_table, p_text
@@ -39,6 +40,9 @@ results.csv; docs/small-data.md says how they were made, and on what machine. Sc
 metric on its test rows. {runs:,} runs on {targets} targets, none of which defaults were chosen by: {names}.
 {development}"""
 _DEVELOPMENT = "{runs:,} more are of targets that they were chosen by, in the last table only: {names}.\n"
+_AFTER = f"""\
+The same on {", ".join(AFTER)} alone, which nobody had looked at before the start of omega was changed:
+"""
 _PAIRED = """\
 {ours} minus each method, on the targets and draws that both have. 95 % is over data sets, by a hierarchical paired
 bootstrap (data sets, then draws of each; 10,000 resamples) scaled to Student's t: with so few it is how they vary that
@@ -85,6 +89,7 @@ def tables(records: Sequence[Record], *, ours: str) -> dict[str, str]:
         "mean": mean_table(scores, rows),
         "development": mean_table(scores_of(record for record in records if record.development), rows),
         "bars": bars_table(own, ours=ours),
+        "bars-after": bars_table([record for record in own if record.target in AFTER], ours=ours),
         "cost": cost_table(own, rows),
     }
     for k in rows:
@@ -120,11 +125,9 @@ def targets_table(scores: Scores, k: int, *, ours: str) -> str:
         spread = f" ± {statistics.stdev(draws):.1f}" if len(draws) > 1 else ""
         return f"{statistics.fmean(draws):.1f}{spread}" + (f" ({len(draws)})" if len(draws) < most else "")
 
-    cells = []
-    for method in methods:
-        by_target = draws_of(scores[k, method])
-        cells.append([method, *(cell(by_target.get(target, [])) for target in targets)])
-    return _table([f"{k} rows, {most} draws", *targets], cells)
+    by_method = [draws_of(scores[k, method]) for method in methods]
+    cells = [[target, *(cell(by_target.get(target, [])) for by_target in by_method)] for target in targets]
+    return _table([f"{k} rows, {most} draws", *methods], cells)
 
 
 def differences_table(scores: Scores, k: int, *, ours: str) -> str:
@@ -191,7 +194,7 @@ def results(records: Sequence[Record], made: Mapping[str, str], *, ours: str) ->
     development = _DEVELOPMENT.format(runs=len(others), names=_targets(others)) if others else ""
     targets = len({record.target for record in own})
     parts = [_ABOUT.format(runs=len(own), targets=targets, names=_targets(own) or NONE, development=development)]
-    parts += ["## Bars\n", made["bars"]]
+    parts += ["## Bars\n", made["bars"], _AFTER, made["bars-after"]]
     parts += [
         "## Mean over targets\n",
         "In brackets targets; runs. Means compare where they are of the same targets, as the differences below are.\n",

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.small_data.grid import DEVELOPMENT, EVERY, drawn, shelf_for
+from benchmarks.small_data.grid import drawn, shelf_for
+from benchmarks.small_data.targets import DEVELOPMENT, EVERY
 from scalearn.atomic import write_text
 from scalearn.experiments.tables import markdown_table
 from scalearn.methods import Probing, ScaLearn, recipe_for
