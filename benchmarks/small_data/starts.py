@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +29,30 @@ from scalearn.atomic import write_text
 from scalearn.experiments.tables import markdown_table
 from scalearn.methods import Probing, ScaLearn, recipe_for
 from scalearn.methods.base import Method
+from scalearn.methods.start import Init
 from scalearn.model import TransferModel
 from scalearn.tasks import Task
 from scalearn.training import evaluate, train
 from scalearn.training.head_start import start_linear
 
 KEPT = (6, 4, 3, 2, 1)
+STARTS: Mapping[str, Init | None] = {
+    "no source": None,
+    "mean": "mean",
+    "paper": "paper",
+    "rank": "rank",
+    "best": "best",
+    "auto": "auto",
+}
 
 
-def starts(task: Task, *, draw: int) -> dict[str, float]:
+def starts(task: Task, *, draw: int, names: Sequence[str]) -> dict[str, float]:
     """The score in points of each start, by name."""
     shelf = shelf_for(task)
-    count = len(shelf)
-    methods: Mapping[str, Method] = {
-        "no source": Probing(omega=(0.0,) * count),
-        "mean": ScaLearn(init="mean"),
-        "paper": ScaLearn(init="paper"),
-        "rank": ScaLearn(init="rank"),
-        "best": ScaLearn(init="best"),
-        "auto": ScaLearn(init="auto"),
-    }
     found = {}
-    for name, method in methods.items():
+    for name in names:
+        init = STARTS[name]
+        method: Method = Probing(omega=(0.0,) * len(shelf)) if init is None else ScaLearn(init=init)
         model = TransferModel.from_backbone(task=task, method=method, sources=shelf, seed=draw)
         rows = model.pooled_of(model.head, model.rows_of(task, "train"))
         labels = np.asarray(task.splits["train"]["label"][:])
@@ -81,19 +83,21 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, default=(16, 100, 500))
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--prune", action="store_true")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="which; without --prune")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
-    measure: Callable[..., dict[str, float]] = pruned if given.prune else starts
+    columns = ["all", *map(str, KEPT)] if given.prune else given.starts
     cells: dict[tuple[str, int], list[dict[str, float]]] = {}
     for name, k, draw in itertools.product(given.targets, given.rows, range(given.draws)):
-        path = given.out / f"{measure.__name__}-{name}-{k}-{draw}.json"
-        if not path.exists():
+        path = given.out / f"{'pruned' if given.prune else 'starts'}-{name}-{k}-{draw}.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if missing := [column for column in columns if column not in found]:
             task = drawn(name, data=given.data, k=k, draw=draw)
-            write_text(path, json.dumps(measure(task, draw=draw)) + "\n")
+            found |= pruned(task, draw=draw) if given.prune else starts(task, draw=draw, names=missing)
+            write_text(path, json.dumps(found) + "\n")
             print(path.name, flush=True)
-        cells.setdefault((name, k), []).append(json.loads(path.read_text(encoding="utf-8")))
-    columns = list(next(iter(cells.values()))[0])
+        cells.setdefault((name, k), []).append(found)
     table: list[tuple[Any, ...]] = [
         (name, str(k), *(f"{np.mean([one[column] for one in own]):.1f}" for column in columns))
         for (name, k), own in cells.items()

@@ -8,8 +8,8 @@ TARGETS = (
     *("cola", "sst2", "cb", "copa", "wic"),
     *("disaster-pillars_1d", "disaster-subpillars_1d", "disaster-pillars_2d", "disaster-subpillars_2d"),
 )
-"""Nothing was chosen by these. But after a first comparison on them, and by what went wrong there, `init=auto` was made to
-ask about three starts and not about all; which rule to take was then decided on the development targets."""
+"""Nothing was chosen by these. But after a first comparison on them, and by what went wrong there, `init=auto` was made
+to ask about three starts and not about all; which rule to take was then decided on the development targets."""
 AFTER = ("qqp", "mnli", "qnli", "wsc", "boolq")
 """Nobody had looked at these before that change either."""
 EVERY = (*TARGETS, *AFTER, *DEVELOPMENT)
