@@ -91,6 +91,14 @@ def test_options_reach_the_method_and_the_recipe(scalearn, rows: Path, tiny_back
     assert (model / "sources" / "rte" / "source.safetensors").is_file()
 
 
+def test_who_keeps_the_start_is_told(scalearn, rows: Path, tiny_backbone: str, tmp_path: Path) -> None:
+    common = ("train", "--train-file", rows, "--backbone", tiny_backbone, "--quiet", "--steps", 1)
+    out = scalearn(*common, "--learning-rate", 1e-12, "--head-learning-rate", 1e-12, "--out", tmp_path / "same")
+    assert "best of 1 steps: 0" in out and "as a source it adds next to nothing" in out
+    out = scalearn(*common, "--protocol", "large", "--out", tmp_path / "moved")
+    assert "start" not in out
+
+
 def test_sources_says_what_fits(scalearn, shelf_folder: Path, tiny_backbone: str) -> None:
     out = scalearn("sources", shelf_folder, "--backbone", tiny_backbone)
     assert all(name in out for name in ("cola", "mrpc", "rte")) and "yes" in out

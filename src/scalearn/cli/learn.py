@@ -142,4 +142,7 @@ def _learn(
     if recipe.steps is not None or recipe.evaluate_every is not None:
         best = f"best of {result.steps} steps: {result.best_step}"
     print(f"  {best}; {result.seconds:.0f} s")
+    if result.best_step == 0:
+        adds = ": as a source it adds next to nothing" if model.makes_source else ""
+        print(f"  no step scored higher on dev rows than the start, the head fitted to the rows; that is kept{adds}")
     print(f"saved in {out}" + (" (a source)" if model.makes_source else ""))
