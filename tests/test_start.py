@@ -113,15 +113,17 @@ def test_a_start_changes_no_count() -> None:
 
 
 class Judged:
-    """Evidence whose held-out losses are a function of omega, with noise, by which sources are ranked too."""
+    """Evidence whose held-out losses are a function of omega with noise of its own for each start."""
+
+    tells_apart = True
 
     def __init__(self, loss: Any, *, noise: float = 0.0, rows: int = FEWEST, seed: int = 0) -> None:
-        self.count, self.row_count = 4, rows
+        self.count, self.train_rows = 4, rows
         self.loss, self.noise, self.seed = loss, noise, seed
 
     def losses(self, omegas: Any) -> np.ndarray:
         chance = np.random.default_rng(self.seed)
-        return np.stack([self.loss(omega) + self.noise * chance.normal(size=self.row_count) for omega in omegas])
+        return np.stack([self.loss(omega) + self.noise * chance.normal(size=self.train_rows) for omega in omegas])
 
     def scores(self) -> list[float]:
         return [-self.loss(omega) for omega in np.eye(self.count)]

@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scalearn.errors import InputError
 from scalearn.kinds import Kind
 
+FORMER = ("scalearn-first-rule",)
+"""What is no more: `scalearn` when `init=auto` asked about every source, until commit 4b9bf7e."""
 METHODS = (
     *("head", "adapter", "full", "best-source", "uniform-average", "lorahub", "adapterfusion", "adapterfusion-rates"),
     *("scalearn", "scalearn-uniform", "scalearn++", "scalearn-uniform++", "scalearn-rank", "scalearn-sparse", "setfit"),
-    "scalearn-first-rule",  # as `scalearn` was when `init=auto` asked about every source, until commit 4b9bf7e
+    *FORMER,
 )
 """In the order of tables."""
 

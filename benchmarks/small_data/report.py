@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.results import figure
 from benchmarks.small_data.differences import Difference, Scores, difference, draws_of, means, scores_of
 from benchmarks.small_data.plots import STYLES, draw
-from benchmarks.small_data.records import Record, csv_text, in_order, ordered, read_csv, read_runs
+from benchmarks.small_data.records import FORMER, Record, csv_text, in_order, ordered, read_csv, read_runs
 from benchmarks.small_data.targets import AFTER
 from scalearn.atomic import write_text
 from scalearn.errors import InputError
@@ -37,11 +37,12 @@ _ABOUT = """\
 
 `python -m benchmarks.small_data.report --csv benchmarks/small_data/results.csv` makes this page of the runs in
 results.csv; docs/small-data.md says how they were made, and on what machine. Scores are points of each target's main
-metric on its test rows. {runs:,} runs on {targets} targets, none of which defaults were chosen by: {names}.
+metric on its test rows. {runs:,} runs on {targets} targets that no default was chosen by: {names}. But
+after runs on all but {after} the rule of where omega starts was changed; `scalearn-first-rule` is ScaLearn before that.
 {development}"""
 _DEVELOPMENT = "{runs:,} more are of targets that they were chosen by, in the last table only: {names}.\n"
 _AFTER = f"""\
-The same on {", ".join(AFTER)} alone, which nobody had looked at before the start of omega was changed:
+The same on {", ".join(AFTER)} alone, transfer to which had not been looked at before the start of omega was changed:
 """
 _PAIRED = """\
 {ours} minus each method, on the targets and draws that both have. 95 % is over data sets, by a hierarchical paired
@@ -193,7 +194,11 @@ def results(records: Sequence[Record], made: Mapping[str, str], *, ours: str) ->
     others = [record for record in records if record.development]
     development = _DEVELOPMENT.format(runs=len(others), names=_targets(others)) if others else ""
     targets = len({record.target for record in own})
-    parts = [_ABOUT.format(runs=len(own), targets=targets, names=_targets(own) or NONE, development=development)]
+    parts = [
+        _ABOUT.format(
+            runs=len(own), targets=targets, after=", ".join(AFTER), names=_targets(own) or NONE, development=development
+        )
+    ]
     parts += ["## Bars\n", made["bars"], _AFTER, made["bars-after"]]
     parts += [
         "## Mean over targets\n",
@@ -244,7 +249,7 @@ def report(records: Sequence[Record], *, ours: str, out: Path, docs: Path | None
         write_text(path, text)
     drawn = []
     if docs is not None:
-        own = [record for record in records if not record.development]
+        own = [record for record in records if not record.development and record.method not in FORMER]
         drawn = [docs / "small-data" / name for name in draw(docs / "small-data", own, ours=ours)]
     return [*texts, *drawn]
 

@@ -11,5 +11,5 @@ TARGETS = (
 """Nothing was chosen by these. But after a first comparison on them, and by what went wrong there, `init=auto` was made
 to ask about three starts and not about all; which rule to take was then decided on the development targets."""
 AFTER = ("qqp", "mnli", "qnli", "wsc", "boolq")
-"""Nobody had looked at these before that change either."""
+"""No transfer to these had been looked at before that change."""
 EVERY = (*TARGETS, *AFTER, *DEVELOPMENT)

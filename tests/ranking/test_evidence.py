@@ -14,7 +14,8 @@ from scalearn import sites
 from scalearn.adapted import seeded
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.errors import InputError
-from scalearn.methods import AdapterSoup, BestSource, LoraHub, method_from_name
+from scalearn.methods import AdapterSoup, BestSource, LoraHub, ScaLearn, method_from_name
+from scalearn.methods.start import FEWEST
 from scalearn.methods.transfer import soup_weights
 from scalearn.model import TransferModel
 from scalearn.ranking.evidence import ROWS, TaskEvidence
@@ -205,6 +206,30 @@ def test_lorahub_tries_no_more_than_it_may_and_keeps_the_best(
     found = LoraHub(evaluations=7).prepare(evidence)
     assert len(tried) == 7 and tried[0] == (0.0, 0.0)
     assert found.omega == tried[2] != tried[-1]  # the best of all, not the last
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "multi-label", "multiple-choice"])
+def test_where_omega_starts_is_one_of_four(
+    kind: str, backbone: Backbone, noise: Source, informed: Source, task_of: Callable[[str], Task]
+) -> None:
+    task = task_of(kind)
+    evidence = TaskEvidence(backbone, task=task, sources=[noise, informed], seed=0)
+    assert evidence.train_rows >= FEWEST and evidence.tells_apart
+    starts = ScaLearn(init="auto").prepare(evidence).starts
+    assert starts in {(1.0, 1.0), (0.5, 0.5), (0.0, 1.0)}, "the informed one ranks first, and none is worst"
+    alone = TaskEvidence(backbone, task=task, sources=[informed], seed=0)
+    assert ScaLearn(init="auto").prepare(alone).starts in {(2.0,), (1.0,)}
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "regression"])
+def test_omega_starts_where_no_label_differs(
+    kind: str, backbone: Backbone, noise: Source, informed: Source, task_of: Callable[[str], Task]
+) -> None:
+    task = task_of(kind)
+    same = replace(task, splits={"train": task.splits["train"].select([0] * FEWEST)})
+    evidence = TaskEvidence(backbone, task=same, sources=[noise, informed], seed=0)
+    assert not evidence.tells_apart
+    assert len(ScaLearn(init="auto").prepare(evidence).starts) == 2
 
 
 @pytest.mark.parametrize("name", ["best-source", "lorahub", "adaptersoup"])

@@ -143,6 +143,7 @@ def _learn(
         best = f"best of {result.steps} steps: {result.best_step}"
     print(f"  {best}; {result.seconds:.0f} s")
     if result.best_step == 0:
-        adds = ": as a source it adds next to nothing" if model.makes_source else ""
-        print(f"  no step scored higher on dev rows than the start, the head fitted to the rows; that is kept{adds}")
+        print("  no step scored higher on dev rows than the start, the head fitted to the rows: that start is kept")
+        if model.makes_source:
+            print("  as a source it adds next to nothing")
     print(f"saved in {out}" + (" (a source)" if model.makes_source else ""))

@@ -165,7 +165,8 @@ class _Blank:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.row_count = 0
+        self.train_rows = 0
+        self.tells_apart = False
 
     def error(self, omega: NDArray[np.float64]) -> float:
         return 0.0

@@ -185,8 +185,12 @@ class Evidence(Protocol):
         """T, the number of sources."""
 
     @property
-    def row_count(self) -> int:
-        """How many training rows are looked at."""
+    def train_rows(self) -> int:
+        """How many training rows the target has."""
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether the rows that sources are ranked by differ in their labels; else there are no `scores`."""
 
     def error(self, omega: NDArray[np.float64]) -> float:
         """Cross-validated loss of a linear model on the features of training rows under omega (T,); lower is better."""

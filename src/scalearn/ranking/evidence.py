@@ -117,7 +117,7 @@ class TaskEvidence:
         """The same of each row under each omega, on the rows that a ranking looks at, (omegas, rows)."""
         from threadpoolctl import threadpool_limits
 
-        evidence = self.for_ranking()
+        evidence = self._ranking
         found = [evidence.features(omega) for omega in omegas]
         folds = evidence._folds(REPEATS)
         with threadpool_limits(1, user_api="blas"):  # as for ranking
@@ -132,7 +132,11 @@ class TaskEvidence:
 
     def scores(self) -> list[float]:
         """How well each of the T sources suits the target, by the deciding criteria together; higher is better."""
-        return together(judged(self.for_ranking(), DECIDING)[0])
+        return together(judged(self._ranking, DECIDING)[0])
+
+    @cached_property
+    def _ranking(self) -> TaskEvidence:
+        return self.for_ranking()
 
     def for_ranking(self) -> TaskEvidence:
         """Evidence of the same from as many rows as a ranking looks at, as fast as the device computes."""
@@ -148,9 +152,19 @@ class TaskEvidence:
     # ---- rows and labels
 
     @property
+    def train_rows(self) -> int:
+        """How many training rows the task has."""
+        return len(self._with_rows().splits["train"])
+
+    @property
     def row_count(self) -> int:
-        """How many training rows are looked at."""
+        """How many of them are looked at."""
         return len(self._labels)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether the rows that sources are ranked by differ in their labels."""
+        return bool(self._ranking._varied.shape[1])
 
     @cached_property
     def classes(self) -> int | None:
@@ -179,17 +193,20 @@ class TaskEvidence:
         Raises:
             InputError: none is left: the rows say nothing about what a source is good for.
         """
-        if self.classes is None or self.task.kind != "classification":
-            found = np.stack(self.columns, axis=1).astype(np.float64)
-        else:
-            found = np.eye(self.classes)[self._labels]
-        varied = found[:, found.std(axis=0) > 0]
-        if not varied.shape[1]:
+        if not self._varied.shape[1]:
             raise InputError(
                 f"the {len(self._labels)} training rows of task {self.task.name!r} all have one label: give rows that "
                 "differ"
             )
-        return varied
+        return self._varied
+
+    @cached_property
+    def _varied(self) -> Array:
+        if self.classes is None or self.task.kind != "classification":
+            found = np.stack(self.columns, axis=1).astype(np.float64)
+        else:
+            found = np.eye(self.classes)[self._labels]
+        return found[:, found.std(axis=0) > 0]
 
     def contrasted(self, values: Array) -> Array:
         """(N, k) as what is independent of it: of C choices the C - 1 orthonormal contrasts, else the same.
