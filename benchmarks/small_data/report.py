@@ -42,7 +42,7 @@ after runs on all but {after} the rule of where omega starts was changed; `scale
 {development}"""
 _DEVELOPMENT = "{runs:,} more are of targets that they were chosen by, in the last table only: {names}.\n"
 _AFTER = f"""\
-The same on {", ".join(AFTER)} alone, transfer to which had not been looked at before the start of omega was changed:
+The same on {", ".join(AFTER)} alone, the targets of no run before the start of omega was changed:
 """
 _PAIRED = """\
 {ours} minus each method, on the targets and draws that both have. 95 % is over data sets, by a hierarchical paired

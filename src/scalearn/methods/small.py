@@ -1,8 +1,9 @@
 """The protocol for small data: which it is, and how long one trains on it.
 
 Few rows are few steps an epoch, so steps are counted, not epochs. The head starts at a linear model of what it reads
-(`scalearn.training.head_start`), omega where 50 rows or more say (`scalearn.methods.start`), coefficients and head have a rate
-each, and the start itself can be the best checkpoint. What was tried and chosen, and by what: docs/small-data.md.
+(`scalearn.training.head_start`), omega where 50 rows or more say (`scalearn.methods.start`), coefficients and head
+have a rate each, and the start itself can be the best checkpoint. What was tried and chosen, and by what: docs/small-
+data.md.
 """
 
 from __future__ import annotations

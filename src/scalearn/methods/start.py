@@ -20,8 +20,8 @@ from scalearn.methods.base import Evidence
 
 Init = Literal["paper", "mean", "rank", "best", "auto"]
 FEWEST = 50
-"""Training rows that can tell where to start. On the development targets 100 did, and 16 were wrong on three of four (one
-draw each). Between them nothing was measured."""
+"""Training rows that can tell where to start. On the development targets 100 did, and 16 were wrong on three of
+four, of one draw each. Between them nothing was measured."""
 
 
 def by_rank(scores: Sequence[float], *, total: float) -> tuple[float, ...]:
