@@ -41,9 +41,6 @@ metric on its test rows. {runs:,} runs on {targets} targets that no default was 
 after runs on all but {after} the rule of where omega starts was changed; `scalearn-first-rule` is ScaLearn before that.
 {development}"""
 _DEVELOPMENT = "{runs:,} more are of targets that they were chosen by, in the last table only: {names}.\n"
-_AFTER = f"""\
-The same on {", ".join(AFTER)} alone, the targets of no run before the start of omega was changed:
-"""
 _PAIRED = """\
 {ours} minus each method, on the targets and draws that both have. 95 % is over data sets, by a hierarchical paired
 bootstrap (data sets, then draws of each; 10,000 resamples) scaled to Student's t: with so few it is how they vary that
@@ -90,6 +87,7 @@ def tables(records: Sequence[Record], *, ours: str) -> dict[str, str]:
         "mean": mean_table(scores, rows),
         "development": mean_table(scores_of(record for record in records if record.development), rows),
         "bars": bars_table(own, ours=ours),
+        "bars-before": bars_table([record for record in own if record.target not in AFTER], ours=ours),
         "bars-after": bars_table([record for record in own if record.target in AFTER], ours=ours),
         "cost": cost_table(own, rows),
     }
@@ -199,7 +197,13 @@ def results(records: Sequence[Record], made: Mapping[str, str], *, ours: str) ->
             runs=len(own), targets=targets, after=", ".join(AFTER), names=_targets(own) or NONE, development=development
         )
     ]
-    parts += ["## Bars\n", made["bars"], _AFTER, made["bars-after"]]
+    parts += [
+        "## Bars\n",
+        made["bars"],
+        "Those that were run before the start of omega was changed:\n",
+        made["bars-before"],
+    ]
+    parts += [f"{', '.join(AFTER)}, of which there was no run before:\n", made["bars-after"]]
     parts += [
         "## Mean over targets\n",
         "In brackets targets; runs. Means compare where they are of the same targets, as the differences below are.\n",
