@@ -3,25 +3,18 @@
 import csv
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from scalearn.cli import main
-from scalearn.tasks import Task
 
 
 @pytest.fixture
-def rows(task: Task, tmp_path: Path) -> Path:
-    """The conftest task's rows as a CSV file."""
-    path = tmp_path / "reviews.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for split in ("train", "dev"):
-            data = task.splits[split]
-            writer.writerows((t, task.labels[y]) for t, y in zip(data["text_a"], data["label"], strict=True))
-    return path
+def rows(rows_of: Callable[..., Path]) -> Path:
+    """Rows enough to set some aside as dev rows."""
+    return rows_of("train", "dev")
 
 
 @pytest.fixture

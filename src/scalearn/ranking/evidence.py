@@ -154,7 +154,7 @@ class TaskEvidence:
     @property
     def train_rows(self) -> int:
         """How many training rows the task has."""
-        return len(self._with_rows().splits["train"])
+        return len(self.task.splits.get("train", ()))
 
     @property
     def row_count(self) -> int:
