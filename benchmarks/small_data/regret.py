@@ -75,7 +75,7 @@ def judge(task: Task, shelf: Shelf, *, backbone: Backbone, draw: int, folder: Pa
     path = place_of(folder, key)
     if (kept := read_run(path)) is not None:
         return kept
-    evidence = TaskEvidence(backbone, task=task, sources=tuple(shelf), seed=draw).for_ranking()
+    evidence = TaskEvidence(backbone, task=task, sources=tuple(shelf), seed=draw).for_ranking
     started = time.perf_counter()
     for source in shelf:
         evidence.alone(source)

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import cast
 
-from scalearn.deltas import Bottleneck, Lora, Rescaling, Scaled
+from scalearn.deltas import Bottleneck, Lora, Rescaling, Scaled, ScaledLoras
+from scalearn.errors import InputError
 from scalearn.methods import IA3, Adapter, LoRA, Method
 from scalearn.sites import Placement
+
+
+def check_foldable(placement: Placement, *, method: Method, backbone: str, quantised: bool) -> None:
+    """Raises `InputError` where a model has nothing to fold, or updates cannot be added to quantised weights."""
+    deltas = [delta for layers in placement.values() for delta in layers]
+    if quantised and any(isinstance(delta, Lora | ScaledLoras) for delta in deltas):
+        raise InputError(
+            f"{backbone} is quantised, so LoRA updates cannot be added to its weights: load the model over the "
+            "backbone as it was before (from_pretrained(..., backbone=load_backbone(NAME))), or leave it unfolded"
+        )
+    if not isinstance(method, LoRA) and not (deltas and all(isinstance(delta, Scaled) for delta in deltas)):
+        raise InputError(
+            f"method {method.name!r} has nothing to fold: only methods that scale or average sources, and lora, have"
+        )
 
 
 def folded_deltas(placement: Placement) -> Placement:

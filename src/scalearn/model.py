@@ -14,23 +14,23 @@ from torch import Tensor
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from scalearn import sites
-from scalearn.adapted import AdaptedModel, check_inputs, seeded
+from scalearn.adapted import AdaptedModel, seeded
 from scalearn.atomic import new_folder
-from scalearn.backbones import MINILM, Backbone, chosen_backbone
+from scalearn.backbones import MINILM, Backbone
 from scalearn.combinable import COMBINABLE, tensors_of
-from scalearn.deltas import Lora, Omega, Scaled, ScaledLoras
+from scalearn.deltas import Lora, Omega, Scaled
 from scalearn.encoding import Features
 from scalearn.errors import InputError
 from scalearn.families import Family
-from scalearn.folding import folded_deltas, folded_method
+from scalearn.folding import check_foldable, folded_deltas, folded_method
 from scalearn.heads import Head, Pooling
-from scalearn.methods import LoRA, Method, Protocol, Setting, method_from_name, resolved, suited
+from scalearn.methods import LoRA, Method, Protocol, Setting
 from scalearn.precision import Precision
 from scalearn.prediction import Prediction, columns_of, predictions
+from scalearn.preparation import prepared
 from scalearn.pruning import Strength, narrowed, scaling, staying, strengths
 from scalearn.pushing import Pushed, Pushing
 from scalearn.quantised import is_quantised
-from scalearn.ranking import DECIDING, TaskEvidence, rank_sources
 from scalearn.saved import SavedModel, SourceReference, copy_in, folder_of, refer, stands_in
 from scalearn.shelf import Shelf
 from scalearn.sites import Placement, Shape
@@ -88,32 +88,19 @@ class TransferModel(AdaptedModel):
         Raises:
             InputError: backbone, method and sources do not go together.
         """
-        named = isinstance(method, str)
-        method = method_from_name(method) if isinstance(method, str) else method
-        if method.stage == "joint":
-            raise InputError(f"method {method.name!r} learns several tasks at once: use JointModel (scalearn joint)")
-        if method.stage == "transfer" and sources is None:
-            raise InputError(
-                f"method {method.name!r} combines sources: give a shelf (sources=Shelf(...), --sources DIR)"
-            )
-        if method.stage == "single" and sources is not None:
-            raise InputError(f"method {method.name!r} uses no sources: leave them out, or choose a transfer method")
-        if top_sources is not None and sources is None:
-            raise InputError(f"top_sources={top_sources} is of a shelf: give one (sources=Shelf(...)), or leave it out")
-        backbone = chosen_backbone(backbone, pooling=pooling, sites=sites)
-        check_inputs(backbone.model, task, name=backbone.name)
-        rows, published = len(task.splits.get("train", ())), method
-        if named and backbone.processor is not None:  # without, there are no rows to look at
-            method = suited(method, protocol, rows=rows)
-        own = None if method == published else resolved(protocol, rows)
-        if sources is not None:
-            sources.check_fits(backbone)
-            if top_sources is not None:
-                ranking = rank_sources(sources, task=task, backbone=backbone, by=DECIDING, seed=seed)
-                sources = sources.only(ranking.best(top_sources))
-            method = method.prepare(TaskEvidence(backbone, task=task, sources=tuple(sources), seed=seed))
-        model = cls(backbone, task=task, method=method, sources=tuple(sources or ()), seed=seed)
-        model.protocol = own
+        parts = prepared(
+            backbone,
+            task=task,
+            method=method,
+            sources=sources,
+            top_sources=top_sources,
+            pooling=pooling,
+            sites=sites,
+            protocol=protocol,
+            seed=seed,
+        )
+        model = cls(parts.backbone, task=task, method=parts.method, sources=parts.sources, seed=seed)
+        model.protocol = parts.protocol
         return model
 
     def heads_by_task(self) -> Mapping[str, Head]:
@@ -222,18 +209,8 @@ class TransferModel(AdaptedModel):
             InputError: there is nothing to fold, or the weights are quantised.
         """
         folded = self.placement
-        if any(isinstance(delta, Lora | ScaledLoras) for delta in self.deltas) and is_quantised(self.backbone):
-            raise InputError(
-                f"{self.reference.name} is quantised, so LoRA updates cannot be added to its weights: load the model "
-                "over the backbone as it was before (from_pretrained(..., backbone=load_backbone(NAME))), or leave it "
-                "unfolded"
-            )
+        check_foldable(folded, method=self.method, backbone=self.reference.name, quantised=is_quantised(self.backbone))
         if not isinstance(self.method, LoRA):
-            if not self.deltas or not all(isinstance(delta, Scaled) for delta in self.deltas):
-                raise InputError(
-                    f"method {self.method.name!r} has nothing to fold: only methods that scale or average sources, and "
-                    "lora, have"
-                )
             folded = folded_deltas(self.placement)
             self._become(folded, method=folded_method(folded), sources=(), fact="folded_from")
         if isinstance(self.method, LoRA):

@@ -57,6 +57,16 @@ def test_the_error_is_that_of_the_coefficients_given(evidence: TaskEvidence) -> 
     assert evidence.error(omega) == first  # nothing is left over from the call between
 
 
+def test_of_fewer_sources_no_pass_is_made_again(evidence: TaskEvidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    backwards = [source.name for source in evidence.sources][::-1]
+    anew = TaskEvidence(evidence.backbone, task=evidence.task, sources=evidence.sources[::-1], seed=evidence.seed)
+    expected = anew.scores()
+    assert evidence.scores() == expected[::-1] and len(set(expected)) == len(expected)
+    monkeypatch.setattr(TaskEvidence, "_under", lambda *_: 1 / 0)
+    assert evidence.only(backwards).scores() == expected
+    assert evidence.only(backwards[:1]).sources == evidence.sources[-1:]
+
+
 def test_the_features_are_those_of_a_probing_model(evidence: TaskEvidence, tiny_backbone: str) -> None:
     found = evidence.features(np.array([0.5, 0.7]))
     drawn = evidence.task.take(train_rows=ROWS, seed=0)

@@ -12,6 +12,6 @@
 
 from scalearn.ranking.criteria import CRITERIA, DECIDING, Criterion
 from scalearn.ranking.evidence import TaskEvidence
-from scalearn.ranking.ranking import Ranking, rank_sources
+from scalearn.ranking.ranking import Ranking, rank_sources, ranked
 
-__all__ = ["CRITERIA", "DECIDING", "Criterion", "Ranking", "TaskEvidence", "rank_sources"]
+__all__ = ["CRITERIA", "DECIDING", "Criterion", "Ranking", "TaskEvidence", "rank_sources", "ranked"]

@@ -117,7 +117,7 @@ class TaskEvidence:
         """The same of each row under each omega, on the rows that a ranking looks at, (omegas, rows)."""
         from threadpoolctl import threadpool_limits
 
-        evidence = self._ranking
+        evidence = self.for_ranking
         found = [evidence.features(omega) for omega in omegas]
         folds = evidence._folds(REPEATS)
         with threadpool_limits(1, user_api="blas"):  # as for ranking
@@ -132,12 +132,9 @@ class TaskEvidence:
 
     def scores(self) -> list[float]:
         """How well each of the T sources suits the target, by the deciding criteria together; higher is better."""
-        return together(judged(self._ranking, DECIDING)[0])
+        return together(judged(self.for_ranking, DECIDING)[0])
 
     @cached_property
-    def _ranking(self) -> TaskEvidence:
-        return self.for_ranking()
-
     def for_ranking(self) -> TaskEvidence:
         """Evidence of the same from as many rows as a ranking looks at, as fast as the device computes."""
         return TaskEvidence(
@@ -148,6 +145,22 @@ class TaskEvidence:
             rows=RANKING_ROWS,
             precision="auto",
         )
+
+    def only(self, names: Sequence[str]) -> TaskEvidence:
+        """Evidence of these sources, in the order given; no features of a source alone are computed again."""
+        by_name = {source.name: source for source in self.sources}
+        fewer = TaskEvidence(
+            self.backbone,
+            task=self.task,
+            sources=[by_name[name] for name in names],
+            seed=self.seed,
+            rows=self.rows,
+            precision=self.precision,
+        )
+        fewer._alone = self._alone
+        if "for_ranking" in vars(self):
+            fewer.for_ranking = self.for_ranking.only(names)
+        return fewer
 
     # ---- rows and labels
 
@@ -164,7 +177,7 @@ class TaskEvidence:
     @property
     def tells_apart(self) -> bool:
         """Whether the rows that sources are ranked by differ in their labels."""
-        return bool(self._ranking._varied.shape[1])
+        return bool(self.for_ranking._varied.shape[1])
 
     @cached_property
     def classes(self) -> int | None:

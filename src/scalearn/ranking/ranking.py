@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,14 @@ def rank_sources(
     backbone = chosen_backbone(backbone)
     check_inputs(backbone.model, task, name=backbone.name)
     shelf.check_fits(backbone)
-    evidence = TaskEvidence(backbone, task=task, sources=tuple(shelf), seed=seed).for_ranking()
+    evidence = TaskEvidence(backbone, task=task, sources=tuple(shelf), seed=seed)
+    found = ranked(evidence.for_ranking, by=by, progress=progress)
+    return replace(found, seconds=time.perf_counter() - started)
+
+
+def ranked(evidence: TaskEvidence, *, by: Sequence[Criterion] = (), progress: bool = False) -> Ranking:
+    """Ranks the sources of evidence (`TaskEvidence.for_ranking`), which keeps what was computed: see `rank_sources`."""
+    started = time.perf_counter()
     rows = evidence.row_count
     if set(DECIDING) & set(by) or not by:  # what takes the time, done here for the bar's sake
         console = Console(stderr=True)
@@ -142,9 +149,9 @@ def rank_sources(
             evidence.alone(source)
     scores, skipped = judged(evidence, by)
     return Ranking(
-        task=task.name,
+        task=evidence.task.name,
         rows=rows,
-        sources=shelf.names,
+        sources=tuple(source.name for source in evidence.sources),
         scores=scores,
         by=tuple(by) or DECIDING,
         skipped=skipped,

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalearn.kinds import Kind
+
 Values = NDArray[Any]
 COMBINED = "combined_score"
 """The name of the mean of a task's metrics."""
@@ -124,6 +126,25 @@ METRICS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
 
 MULTI_LABEL = frozenset(("f1_micro", "precision_micro", "recall_micro", "subset_accuracy"))
 """Metrics of multi-label tasks alone: of single labels all of them are the accuracy."""
+
+USER_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        "classification": ("accuracy", "f1_macro"),
+        "regression": ("pearson", "spearman"),
+        "multi-label": ("f1_macro", "precision_macro", "recall_macro", "subset_accuracy"),
+        "multiple-choice": ("accuracy",),
+    }
+)
+"""What tasks from the user's own files are measured by."""
+USER_MAIN: Mapping[Kind, str] = MappingProxyType(
+    {
+        "classification": "accuracy",
+        "regression": COMBINED,
+        "multi-label": "f1_macro",
+        "multiple-choice": "accuracy",
+    }
+)
+"""The one of them that counts."""
 
 
 def _each(labels: Values) -> str:

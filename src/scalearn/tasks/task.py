@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from scalearn.tasks.description import fields_of
 from scalearn.tasks.draws import draw_questions, draw_rows
 from scalearn.tasks.files import read_labelled, read_rows, read_splits
 from scalearn.tasks.inputs import Inputs
-from scalearn.tasks.metrics import COMBINED
+from scalearn.tasks.metrics import COMBINED, USER_MAIN, USER_METRICS
 from scalearn.tasks.rules import contradictions
 from scalearn.tasks.scoring import (
     Answers,
@@ -37,22 +36,6 @@ from scalearn.tasks.splits import LABEL, QUESTION, WORTH, Unit
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_USER_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
-    {
-        "classification": ("accuracy", "f1_macro"),
-        "regression": ("pearson", "spearman"),
-        "multi-label": ("f1_macro", "precision_macro", "recall_macro", "subset_accuracy"),
-        "multiple-choice": ("accuracy",),
-    }
-)
-_USER_MAIN: Mapping[Kind, str] = MappingProxyType(
-    {
-        "classification": "accuracy",
-        "regression": COMBINED,
-        "multi-label": "f1_macro",
-        "multiple-choice": "accuracy",
-    }
-)
 _BATCH = 1000
 
 
@@ -183,8 +166,8 @@ class Task:
             label=label,
             labels=labels,
             choices=inputs.choices,
-            metrics=_USER_METRICS[kind],
-            main_metric=_USER_MAIN[kind],
+            metrics=USER_METRICS[kind],
+            main_metric=USER_MAIN[kind],
             max_length=max_length,
             splits=splits,
         )
