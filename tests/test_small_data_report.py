@@ -13,6 +13,7 @@ from datasets import Dataset
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where pytest was not started as `python -m pytest`
 
 from benchmarks.small_data import plots
+from benchmarks.small_data.choice import chosen
 from benchmarks.small_data.differences import comparable, difference, mean_over_draws, scores_of
 from benchmarks.small_data.grid import told
 from benchmarks.small_data.records import Record, csv_text, ordered, read_csv, read_runs
@@ -164,6 +165,22 @@ def test_tables_say_what_they_are_of(records: list[Record]) -> None:
     adapter, ours = cells_of(made["cost"], "adapter"), cells_of(made["cost"], "scalearn ")
     assert ours[1:4] == ["16,000", "16,770", "0.15"] and ours[-2:] == ["0.50", "150"]
     assert adapter[3] == "1" and adapter[6] == "10.0"
+
+
+def test_what_dev_rows_choose_is_scored_on_test_rows(records: list[Record]) -> None:
+    def run(method: str, *, draw: int, dev: float | None, score: float) -> Record:
+        return records[0].model_copy(update={"method": method, "draw": draw, "dev": dev, "score": score, "k": 100})
+
+    own = [
+        *(run("scalearn", draw=0, dev=60.0, score=50.0), run("adapter", draw=0, dev=61.0, score=40.0)),
+        *(run("scalearn", draw=1, dev=60.0, score=30.0), run("adapter", draw=1, dev=60.0, score=70.0)),  # the first
+        run("scalearn", draw=2, dev=60.0, score=50.0),  # not both were run
+        *(run("scalearn", draw=3, dev=60.0, score=50.0), run("setfit", draw=3, dev=None, score=70.0)),
+    ]
+    target = own[0].target
+    assert chosen(own, ("scalearn", "adapter")) == {100: {(target, 0): 40.0, (target, 1): 30.0}}
+    table = tables(own, ours="scalearn")["chosen"]
+    assert "| scalearn or adapter | 100 | adapter | -20.0 |" in table and "setfit" not in table
 
 
 def test_a_difference_is_of_the_method_that_is_ours(records: list[Record]) -> None:

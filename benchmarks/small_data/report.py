@@ -11,6 +11,7 @@ writes results.csv, of all runs, and RESULTS.md, and with ``--docs`` the plots i
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import re
 import statistics
@@ -20,6 +21,7 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.results import figure
+from benchmarks.small_data.choice import AGAINST, CHOICES, chosen
 from benchmarks.small_data.differences import Difference, Scores, difference, draws_of, means, scores_of
 from benchmarks.small_data.plots import STYLES, draw
 from benchmarks.small_data.records import FORMER, Record, csv_text, in_order, ordered, read_csv, read_runs
@@ -47,6 +49,10 @@ bootstrap (data sets, then draws of each; 10,000 resamples) scaled to Student's 
 decides, not how many draws there are. The columns of one table (disaster-...) share their rows and are one data set.
 p is Wilcoxon's over the means of data sets, not corrected for how many comparisons there are; of n it cannot be below
 2^(1 - n).
+"""
+_CHOSEN = """\
+Several methods are trained on the same rows, and the one with the higher dev score is kept, of equal ones the first;
+then as above. It was looked at after the comparison had been run, so that it is no goal that was set before.
 """
 
 
@@ -90,6 +96,7 @@ def tables(records: Sequence[Record], *, ours: str) -> dict[str, str]:
         "bars-before": bars_table([record for record in own if record.target not in AFTER], ours=ours),
         "bars-after": bars_table([record for record in own if record.target in AFTER], ours=ours),
         "cost": cost_table(own, rows),
+        "chosen": chosen_table(own, rows),
     }
     for k in rows:
         made[f"targets-{k}"] = targets_table(scores, k, ours=ours)
@@ -158,6 +165,21 @@ def bars_table(records: Sequence[Record], *, ours: str) -> str:
     return _table([f"{ours}", "rows", "mean", "95 %", "worst target", "targets", "runs", "met"], cells)
 
 
+def chosen_table(records: Sequence[Record], rows: Sequence[int]) -> str:
+    """What dev rows choose among several methods, minus single ones."""
+    scores, cells = scores_of(records), []
+    for title, methods in CHOICES.items():
+        kept = chosen(records, methods)
+        for k, other in itertools.product(rows, AGAINST):
+            found = difference(kept.get(k, {}), scores.get((k, other), {}))
+            if found is not None:
+                cells.append(
+                    [title, str(k), other, *_difference(found), found.record, p_text(found.p), *_counts(found)]
+                )
+    headings = ["kept", "rows", "minus", "mean", "95 %", "worst target", "won/tied/lost", "p", "targets", "runs"]
+    return _table(headings, cells)
+
+
 def cost_table(records: Sequence[Record], rows: Sequence[int]) -> str:
     """Trained parameters and seconds, medians over runs; and over adapter's, the median of ratios in the same cell."""
     by_method: dict[str, dict[tuple[str, int, int], Record]] = {}
@@ -211,6 +233,7 @@ def results(records: Sequence[Record], made: Mapping[str, str], *, ours: str) ->
     ]
     parts += [f"## {ours} minus every other method\n", _PAIRED.format(ours=ours)]
     parts += [table for name, table in made.items() if name.startswith("differences-")]
+    parts += ["## The one that dev rows prefer\n", _CHOSEN, made["chosen"]]
     parts += ["## Each target\n", "Mean ± standard deviation over draws, with their number where some are missing.\n"]
     parts += [table for name, table in made.items() if name.startswith("targets-")]
     parts += ["## Cost\n", "Medians over runs; ratios are taken run by run, of the same target, rows and draw.\n"]

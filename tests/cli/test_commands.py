@@ -104,7 +104,8 @@ def test_compare_goes_on_where_it_stopped(scalearn, rows: Path, tiny_backbone: s
         "compare", "--train-file", rows, "--test-file", rows, "--sources", shelf_folder, "--backbone", tiny_backbone,
         "--methods", "head,adapter,scalearn", "--seeds", 2, "--epochs", 1, "--quiet", "--out", out, "--own",
     )  # fmt: skip
-    scalearn(*words)
+    told = scalearn(*words)
+    assert f"copied to {out / 'best'}" in told.replace("\n", "") and (out / "best" / "scalearn.json").is_file()
     first = {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")}
     table = (out / "table-own.md").read_text()
     assert len(first) == 8 and "| scalearn | shelf + own | 128 |" in table

@@ -49,12 +49,14 @@ def compare(
     batch_size: o.BatchSize = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Several methods and seeds on one target: a table with spread. Stopped, the same command goes on.
+    """Several methods and seeds on one target: a table with spread, and the model that dev rows prefer in OUT/best.
+
+    Stopped, the same command goes on.
 
     Example: `scalearn compare rte --data glue/ --train-rows 500 --exclude rte --out runs/rte-500`
     """
     from scalearn.experiments import compare as run_all
-    from scalearn.experiments import markdown, summarise
+    from scalearn.experiments import keep_best, markdown, summarise
     from scalearn.experiments.compare import explained_methods, sources_markdown
 
     task = target.whole()
@@ -86,6 +88,9 @@ def compare(
     table = out / ("table-own.md" if own else "table.md")
     write_text(table, markdown(rows, main_metric=task.main_metric))
     _console.print(f"the table as Markdown: {table}")
+    best, place = keep_best(runs, out, main_metric=task.main_metric)
+    score = 100 * best.metrics["dev"][task.main_metric]
+    _console.print(f"best on dev rows: {best.method}, seed {best.seed} ({score:.1f}), copied to {place}")
     if explained := explained_methods(runs):
         for warning in (warning for method in explained for warning in method.warnings):
             _console.print(f"[bold yellow]warning:[/] {escape(warning)}", soft_wrap=True)
@@ -116,24 +121,26 @@ class _Counter:
 
     def __call__(self, run: Run) -> None:
         self.finished += 1
-        score = 100 * run.metrics["test"][self.metric]
+        split = "test" if "test" in run.metrics else "dev"
+        score = 100 * run.metrics[split][self.metric]
         _console.print(
-            f"{self.finished:>3}/{self.total}  {run.method:<19} seed {run.seed}  test {self.metric} {score:.1f}  "
+            f"{self.finished:>3}/{self.total}  {run.method:<19} seed {run.seed}  {split} {self.metric} {score:.1f}  "
             f"{run.seconds:.0f} s"
         )
 
 
 def _score_table(rows: Sequence[Row], *, title: str, metric: str) -> Table:
+    from scalearn.experiments.compare import score_cells, score_headings
+
     table = Table("method", title=escape(title))
-    for heading in ("trained", "with head", f"dev {metric}", f"test {metric}", "seconds a run"):
+    for heading in ("trained", "with head", *score_headings(rows, main_metric=metric), "seconds a run"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.method,
             f"{row.method_parameters:,}",
             f"{row.method_parameters + row.head_parameters:,}",
-            f"{row.dev:.1f}",
-            f"{row.test:.1f} ± {row.spread:.1f}",
+            *score_cells(row),
             f"{row.seconds:.0f}",
         )
     return table

@@ -16,6 +16,6 @@ Beside recipes, ``compare`` and ``probe`` are small experiments of one command e
 ships, and ``counting`` trains nothing.
 """
 
-from scalearn.experiments.compare import Row, Run, compare, markdown, summarise
+from scalearn.experiments.compare import Row, Run, compare, keep_best, markdown, summarise
 
-__all__ = ["Row", "Run", "compare", "markdown", "summarise"]
+__all__ = ["Row", "Run", "compare", "keep_best", "markdown", "summarise"]

@@ -5,6 +5,7 @@ Stopped at any moment, a comparison goes on where it stood (`scalearn.experiment
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import tempfile
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from scalearn.atomic import new_folder
 from scalearn.backbones import MINILM, load_backbone
 from scalearn.errors import InputError
 from scalearn.experiments.draw import ALL_ROWS, Draw
@@ -32,6 +34,9 @@ from scalearn.shelf import Shelf
 from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training import train
+
+BEST = "best"
+"""The folder of the model that dev rows prefer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +77,10 @@ class Row:
     head_parameters: int
     dev: float
     """Mean of the main metric on dev, in percent."""
-    test: float
-    """Mean of the main metric on test, in percent."""
+    test: float | None
+    """Mean of the main metric on test, in percent; None without test rows."""
     spread: float
-    """Standard deviation of `test` over seeds, in points; 0 for one seed."""
+    """Standard deviation over seeds of `test`, or of `dev` without test rows, in points; 0 for one seed."""
     seconds: float
     """Median per run: on a shared machine a few runs take far longer."""
     top_sources: int | None = None
@@ -102,7 +107,7 @@ def compare(
     """Trains every method with every seed on one target.
 
     Args:
-        task: the target, with ``train``, ``dev`` and ``test`` rows.
+        task: the target, with ``train`` and ``dev`` rows, and with ``test`` rows if there are any.
         methods: names in the registry.
         seeds: of initialisation, batches, dropout, and of the draw of rows.
         sources: for the transfer methods.
@@ -122,9 +127,9 @@ def compare(
     Raises:
         InputError: the task lacks a split.
     """
-    for split in ("train", "dev", "test"):
+    for split in ("train", "dev"):
         if split not in task.splits:
-            raise InputError(f"task {task.name!r} has no {split} rows: a comparison needs train, dev and test")
+            raise InputError(f"task {task.name!r} has no {split} rows: a comparison needs train and dev")
     chosen = [method_from_name(name) for name in methods]
     if len(set(methods)) < len(methods):
         raise InputError(f"methods {', '.join(methods)}: name each once")
@@ -259,7 +264,8 @@ def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
         groups.setdefault((run.method, run.own, run.top_sources), []).append(run)
     rows = []
     for (method, own, top_sources), group in groups.items():
-        tests = [100 * run.metrics["test"][main_metric] for run in group]
+        devs = [100 * run.metrics["dev"][main_metric] for run in group]
+        tests = [100 * run.metrics["test"][main_metric] for run in group if "test" in run.metrics]
         rows.append(
             Row(
                 method=method,
@@ -267,9 +273,9 @@ def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
                 seeds=len(group),
                 method_parameters=group[0].parameters["method"],
                 head_parameters=group[0].parameters["head"],
-                dev=statistics.fmean(100 * run.metrics["dev"][main_metric] for run in group),
-                test=statistics.fmean(tests),
-                spread=statistics.stdev(tests) if len(tests) > 1 else 0.0,
+                dev=statistics.fmean(devs),
+                test=statistics.fmean(tests) if tests else None,
+                spread=statistics.stdev(tests or devs) if len(group) > 1 else 0.0,
                 seconds=statistics.median(run.seconds for run in group),
                 top_sources=top_sources,
             )
@@ -277,26 +283,58 @@ def summarise(runs: Sequence[Run], *, main_metric: str) -> list[Row]:
     return rows
 
 
+def score_headings(rows: Sequence[Row], *, main_metric: str) -> list[str]:
+    """The headings of `score_cells`."""
+    return [f"{split} {main_metric}" for split in ("dev", "test") if split == "dev" or rows[0].test is not None]
+
+
+def score_cells(row: Row) -> list[str]:
+    """Dev and, where it has one, test score, the last with its spread."""
+    scores = [row.dev] if row.test is None else [row.dev, row.test]
+    return [*(f"{score:.1f}" for score in scores[:-1]), f"{scores[-1]:.1f} ± {row.spread:.1f}"]
+
+
 def markdown(rows: Sequence[Row], *, main_metric: str) -> str:
     """The rows as a Markdown table."""
-    headings = (
-        "method",
-        "sources",
-        "trained",
-        "with head",
-        f"dev {main_metric}",
-        f"test {main_metric}",
-        "seconds a run",
-    )
+    scores = score_headings(rows, main_metric=main_metric)
+    headings = ("method", "sources", "trained", "with head", *scores, "seconds a run")
     cells = []
     for row in rows:
         transfers = REGISTRY[row.method].method.stage == "transfer"
         sources = "" if not transfers else "shelf + own" if row.own else "shelf"
         sources = sources if row.top_sources is None else f"best {row.top_sources} of {sources}"
         total = row.method_parameters + row.head_parameters
-        scores = (f"{row.dev:.1f}", f"{row.test:.1f} ± {row.spread:.1f}")
-        cells.append((row.method, sources, f"{row.method_parameters:,}", f"{total:,}", *scores, f"{row.seconds:.0f}"))
+        counts = (f"{row.method_parameters:,}", f"{total:,}")
+        cells.append((row.method, sources, *counts, *score_cells(row), f"{row.seconds:.0f}"))
     return markdown_table(headings, cells, names=2)
+
+
+def keep_best(runs: Sequence[Run], folder: Path, *, main_metric: str) -> tuple[Run, Path]:
+    """Copies the model that dev rows prefer to ``best`` in the folder of the comparison; test rows have no say.
+
+    Of the method with the highest mean dev score, the earlier of equal ones, it is the seed with the highest. What was
+    ``best`` before is replaced.
+
+    Args:
+        runs: of one call of `compare`.
+        folder: where that kept them.
+        main_metric: of the task.
+
+    Returns:
+        The run, and the model's folder.
+    """
+
+    def dev(run: Run) -> float:
+        return run.metrics["dev"][main_metric]
+
+    means = {
+        name: statistics.fmean(dev(run) for run in runs if run.method == name) for name in (r.method for r in runs)
+    }
+    chosen = max(means, key=means.__getitem__)
+    best = max((run for run in runs if run.method == chosen), key=dev)
+    with new_folder(folder / BEST, overwrite=True) as aside:  # a sibling, so that it finds its sources
+        shutil.copytree(folder / best.model, aside, dirs_exist_ok=True)
+    return best, folder / BEST
 
 
 def explained_methods(runs: Sequence[Run]) -> list[Explained]:

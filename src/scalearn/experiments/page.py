@@ -69,7 +69,7 @@ def write_page(
         task=task,
         counts={split: len(data) for split, data in task.splits.items()},
         rows=rows,
-        best=max(row.test for row in rows),
+        best=max(row.test or 0.0 for row in rows),
         sources=sources,
         begun=_begun([source.name for source in sources], starts),
         heatmap=Markup(
