@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from scalearn.cli import grow as commands
 from scalearn.errors import InputError
+from scalearn.experiments.growth import Grown
 from scalearn.sources import Source
 
 app = typer.Typer()
@@ -46,6 +47,16 @@ def test_a_target_of_your_own_and_again(
     ):
         with pytest.raises(InputError, match=said):
             run(*more)
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_source_that_adds_nothing_is_told(idle: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    commands._tell(
+        Grown(
+            task="tickets", metric="accuracy", rows=16, sources=("rte",), transferred={}, own={}, idle=idle, seconds=3.0
+        )
+    )
+    assert ("adds next to nothing" in capsys.readouterr().out) == idle
 
 
 def test_neither_task_nor_file(tmp_path: Path) -> None:

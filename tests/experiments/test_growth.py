@@ -59,6 +59,15 @@ def test_from_nothing_each_target_has_those_before_it(
     )
 
 
+def test_a_source_that_adds_nothing_is_told(tiny_backbone: str, task: Task, shelf_folder: Path) -> None:
+    still = {"changes": {"steps": 1, "learning_rate": 1e-12, "head_learning_rate": 1e-12}}
+    for name, how, idle in (("idle", still, True), ("moved", {"protocol": "large"}, False)):
+        (grown,) = run(tiny_backbone, shelf_folder, named(task, name), **how)
+        assert grown.idle == idle
+        (again,) = run(tiny_backbone, shelf_folder, named(task, name), **how)
+        assert again.idle == idle, "also of one that is found"
+
+
 def test_what_is_there_is_not_trained_again(
     tiny_backbone: str, task: Task, shelf_folder: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

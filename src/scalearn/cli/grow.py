@@ -113,10 +113,20 @@ def grow(
         seed=seed,
         command=shlex.join(["scalearn", *sys.argv[1:]]),
         progress=not quiet,
-        done=lambda one: _console.print(f"{escape(one.task)}: {len(one.sources)} sources, {one.seconds:.0f} s"),
+        done=_tell,
     )
     _console.print(_table(grown, method=chosen.name))
     print(f"{len(grown)} own sources in {shelf}, transferred models in {out}")
+
+
+def _tell(one: Grown) -> None:
+    _console.print(f"{escape(one.task)}: {len(one.sources)} sources, {one.seconds:.0f} s")
+    if one.idle:
+        _console.print(
+            "  no step of its own source scored higher on dev rows than the start: to the next targets it adds next to "
+            f"nothing, and can be left out (remove its folder {escape(one.task)} from the shelf)",
+            soft_wrap=True,
+        )
 
 
 def _table(grown: list[Grown], *, method: str) -> Table:

@@ -92,8 +92,10 @@ def _learn(
 ) -> None:
     """Builds, trains, saves, and says what came of it."""
     from scalearn.atomic import refuse_existing
+    from scalearn.backbones import chosen_backbone
     from scalearn.methods import changed, recipe_for, resolved, suited
     from scalearn.model import TransferModel
+    from scalearn.quantised import is_quantised
     from scalearn.training import train
 
     refuse_existing(out, overwrite=training.overwrite)  # before minutes of loading, not after
@@ -105,15 +107,11 @@ def _learn(
     method = suited(method, training.protocol, rows=rows)
     recipe = recipe_for(method, training.protocol, rows=rows, kind=task.kind, task=task.name, few_shot=few_shot)
     recipe = changed(recipe, training.changes())
+    backbone = chosen_backbone(training.backbone, pooling=training.pooling, sites=training.sites)
+    if not is_quantised(backbone.model):  # which stands where it was loaded
+        backbone.model.to(device)  # before sources are ranked on it
     model = TransferModel.from_backbone(
-        training.backbone,
-        task=task,
-        method=method,
-        sources=shelf,
-        top_sources=top_sources,
-        pooling=training.pooling,
-        sites=training.sites,
-        seed=training.seed,
+        backbone, task=task, method=method, sources=shelf, top_sources=top_sources, seed=training.seed
     )
     if top_sources is not None:
         print(f"the {len(model.sources)} sources that suit it best: {', '.join(one.name for one in model.sources)}")

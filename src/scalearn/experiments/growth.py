@@ -53,6 +53,8 @@ class Grown:
     """Of the transferred model; empty without sources."""
     own: Scores
     """Of its own source."""
+    idle: bool
+    """Whether no step of training its own source scored higher on dev rows than the start: it adds next to nothing."""
     seconds: float
     """Of this call; what was found takes none."""
 
@@ -148,11 +150,13 @@ def grow(
         transferred = _transferred(place)
         if not there:
             learn(_like(sources), shelf / task.name, None)
+        own = Source.load(shelf / task.name)
         found = Grown(
             task=task.name,
             metric=task.main_metric,
             rows=len(task.splits["train"]),
-            own=Source.load(shelf / task.name).metrics,
+            own=own.metrics,
+            idle=own.provenance.get("best_epoch") == 0,
             **transferred,
             seconds=time.perf_counter() - started,
         )
