@@ -39,6 +39,13 @@ def test_a_folder(tiny_backbone: str, backbone: Backbone) -> None:
     assert backbone.tokenizer is not None and backbone.tokenizer.tokenize("good film") == ["good", "film"]
 
 
+def test_on_a_device_but_for_quantised_weights(tiny_backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = torch.device("meta")
+    assert chosen_backbone(tiny_backbone, device=meta).model.device == meta
+    monkeypatch.setattr(backbones, "is_quantised", lambda _: True)
+    assert chosen_backbone(tiny_backbone, device=meta).model.device.type == "cpu"
+
+
 def test_frozen_float32_and_without_pooler(backbone: Backbone) -> None:
     parameters = dict(backbone.model.named_parameters())
     assert not any(parameter.requires_grad for parameter in parameters.values())

@@ -173,14 +173,14 @@ def test_what_dev_rows_choose_is_scored_on_test_rows(records: list[Record]) -> N
 
     own = [
         *(run("scalearn", draw=0, dev=60.0, score=50.0), run("adapter", draw=0, dev=61.0, score=40.0)),
-        *(run("scalearn", draw=1, dev=60.0, score=30.0), run("adapter", draw=1, dev=60.0, score=70.0)),  # the first
+        *(run("scalearn", draw=1, dev=60.0, score=30.0), run("adapter", draw=1, dev=60.0, score=70.0)),  # equal
         run("scalearn", draw=2, dev=60.0, score=50.0),  # not both were run
         *(run("scalearn", draw=3, dev=60.0, score=50.0), run("setfit", draw=3, dev=None, score=70.0)),
     ]
     target = own[0].target
-    assert chosen(own, ("scalearn", "adapter")) == {100: {(target, 0): 40.0, (target, 1): 30.0}}
+    assert chosen(own, ("scalearn", "adapter")) == {100: {(target, 0): 40.0, (target, 1): 50.0}}
     table = tables(own, ours="scalearn")["chosen"]
-    assert "| scalearn or adapter | 100 | adapter | -20.0 |" in table and "setfit" not in table
+    assert "| scalearn or adapter | 100 | adapter | -10.0 |" in table and "setfit" not in table
 
 
 def test_a_difference_is_of_the_method_that_is_ours(records: list[Record]) -> None:

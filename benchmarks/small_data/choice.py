@@ -1,12 +1,14 @@
 """Several methods trained on the same rows, of which the one is kept that dev rows prefer: what that is worth.
 
-It is what `scalearn compare --methods scalearn,adapter` leaves in ``best``. No test row has a say; of equal dev scores
-the method named first is kept. Nothing is trained here: the runs are those of the comparison, and cells where one of
-the methods was not run are left out.
+It is what `scalearn compare --methods scalearn,adapter --seeds 1` leaves in ``best``, but that of equal dev scores, of
+which few rows give many, the mean is taken, as if by chance: the order of the methods has no say. Nor has any test
+row. Nothing is trained here: the runs are those of the comparison, and cells where one of the methods was not run are
+left out.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping
 
 from benchmarks.small_data.records import Record
@@ -17,10 +19,11 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 """What is chosen from."""
 AGAINST = ("adapter", "scalearn", "best-source", "adapterfusion", "setfit")
+"""What it is compared with."""
 
 
 def chosen(records: Iterable[Record], methods: tuple[str, ...]) -> dict[int, dict[tuple[str, int], float]]:
-    """By rows, the test score of the method of the highest dev score, by target and draw."""
+    """By rows, the test score of the method of the highest dev score, of equal ones their mean, by target and draw."""
     cells: dict[tuple[int, str, int], dict[str, Record]] = {}
     for record in records:
         if record.method in methods and record.dev is not None:
@@ -28,6 +31,7 @@ def chosen(records: Iterable[Record], methods: tuple[str, ...]) -> dict[int, dic
     found: dict[int, dict[tuple[str, int], float]] = {}
     for (k, target, draw), own in cells.items():
         if len(own) == len(methods):
-            best = max((own[method] for method in methods), key=lambda record: record.dev or 0.0)
-            found.setdefault(k, {})[target, draw] = best.score
+            most = max(record.dev or 0.0 for record in own.values())
+            best = [record.score for record in own.values() if record.dev == most]
+            found.setdefault(k, {})[target, draw] = statistics.fmean(best)
     return found

@@ -1,4 +1,4 @@
-"""Which learning rate suits each method on small data: what the rates of the protocol were chosen by.
+"""Whether another learning rate would suit a method better on small data than the protocol's.
 
     python -m benchmarks.small_data.rates --data DIR --out runs/rates [--methods full lora] [--draws 1] [--rows 100]
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,8 @@ import torch
 
 from benchmarks.small_data.grid import drawn, shelf_for
 from benchmarks.small_data.targets import DEVELOPMENT
-from scalearn.atomic import write_text
+from scalearn.backbones import load_backbone
+from scalearn.experiments.kept import keep_run, key_of, place_of, read_run
 from scalearn.experiments.tables import markdown_table
 from scalearn.methods import changed, method_from_name, recipe_for, suited
 from scalearn.model import TransferModel
@@ -38,22 +38,31 @@ RATES: Mapping[str, tuple[float, ...]] = {
     "full": (3e-5, 1e-4, 3e-4),
     "adapterfusion": (3e-4, 1e-3, 3e-3),
 }
+"""About the protocol's, each three times or a third of the next."""
 MASKS = 5
+"""Times the rate, for ProPETL's masks."""
 
 
-def scored(task: Task, name: str, rate: float, *, draw: int) -> dict[str, float]:
-    """Test and dev score in points, and the best step."""
+def score(task: Task, name: str, rate: float, *, draw: int, folder: Path) -> float:
+    """Of the test rows in points, trained now or found."""
     rows = len(task.splits["train"])
     method = suited(method_from_name(name), "small", rows=rows)
     recipe = recipe_for(method, "small", rows=rows, kind=task.kind)
-    rates = {"learning_rate": rate}
-    if recipe.mask_learning_rate is not None:
-        rates["mask_learning_rate"] = MASKS * rate
-    sources = shelf_for(task) if method.stage == "transfer" else None
-    model = TransferModel.from_backbone(task=task, method=method, sources=sources, seed=draw)
-    result = train(model, recipe=changed(recipe, rates), seed=draw, progress=False)
-    scores = {split: 100 * result.metrics[split][task.main_metric] for split in ("test", "dev")}
-    return {**scores, "best_step": result.best_step}
+    masks = {"mask_learning_rate": MASKS * rate} if recipe.mask_learning_rate is not None else {}
+    recipe = changed(recipe, {"learning_rate": rate, **masks})
+    backbone = load_backbone()
+    shelf = shelf_for(task) if method.stage == "transfer" else None
+    about = (backbone.name, backbone.fingerprint)
+    cpu = torch.device("cpu")
+    key = key_of(method, recipe, seed=draw, task=task.fingerprint(), backbone=about, sources=shelf or (), device=cpu)
+    path = place_of(folder, key)
+    if (kept := read_run(path)) is None:
+        model = TransferModel.from_backbone(backbone, task=task, method=method, sources=shelf, seed=draw)
+        metrics = train(model, recipe=recipe, seed=draw, progress=False).metrics
+        kept = {"score": 100 * metrics["test"][task.main_metric]}
+        keep_run(path, key, kept)
+        print(f"{name} {rate:g} {task.name} draw {draw}: {kept['score']:.1f}", flush=True)
+    return float(kept["score"])
 
 
 def main() -> None:
@@ -69,14 +78,10 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     found: dict[tuple[str, float], dict[str, list[float]]] = {}
     for method, draw, target in itertools.product(given.methods, range(given.draws), DEVELOPMENT):
+        task = drawn(target, data=given.data, k=given.rows, draw=draw)
         for rate in RATES[method]:
-            path = given.out / f"{method}-{rate:g}-{target}-{given.rows}-{draw}.json"
-            if not path.exists():
-                task = drawn(target, data=given.data, k=given.rows, draw=draw)
-                write_text(path, json.dumps(scored(task, method, rate, draw=draw)) + "\n")
-                print(path.name, flush=True)
-            score = json.loads(path.read_text(encoding="utf-8"))["test"]
-            found.setdefault((method, rate), {}).setdefault(target, []).append(score)
+            points = score(task, method, rate, draw=draw, folder=given.out)
+            found.setdefault((method, rate), {}).setdefault(target, []).append(points)
     cells = []
     for (method, rate), by_target in found.items():
         usual = recipe_for(method_from_name(method), "small", rows=given.rows).learning_rate

@@ -51,8 +51,8 @@ p is Wilcoxon's over the means of data sets, not corrected for how many comparis
 2^(1 - n).
 """
 _CHOSEN = """\
-Several methods are trained on the same rows, and the one with the higher dev score is kept, of equal ones the first;
-then as above. It was looked at after the comparison had been run, so that it is no goal that was set before.
+Several methods are trained on the same rows, and the one with the higher dev score is kept, of equal ones one by
+chance; then as above. It was looked at after the comparison had been run, so that it is no goal that was set before.
 """
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import cached_file
@@ -218,14 +218,29 @@ def load_backbone(
 
 
 def chosen_backbone(
-    given: str | Backbone, *, pooling: Pooling | None = None, sites: str | Family | None = None
+    given: str | Backbone,
+    *,
+    pooling: Pooling | None = None,
+    sites: str | Family | None = None,
+    device: torch.device | str | None = None,
 ) -> Backbone:
-    """A backbone by its name, loaded, or one that is loaded already; with another pooling or sites where given."""
+    """A backbone by its name, loaded, or one that is loaded already; with another pooling or sites where given.
+
+    Args:
+        given: a name or a backbone.
+        pooling: see `load_backbone`.
+        sites: see `load_backbone`.
+        device: to move it to; one of quantised weights stays where it was loaded.
+    """
     if isinstance(given, str):
-        return load_backbone(given, pooling=pooling, sites=sites)
-    if sites is not None:
-        declare(given.model, sites)
-    return replace(given, pooling=pooling or given.pooling)
+        chosen = load_backbone(given, pooling=pooling, sites=sites)
+    else:
+        if sites is not None:
+            declare(given.model, sites)
+        chosen = replace(given, pooling=pooling or given.pooling)
+    if device is not None and not is_quantised(chosen.model):
+        nn.Module.to(chosen.model, device)
+    return chosen
 
 
 def wrap_backbone(

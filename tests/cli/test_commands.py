@@ -105,13 +105,28 @@ def test_compare_goes_on_where_it_stopped(scalearn, rows: Path, tiny_backbone: s
         "--methods", "head,adapter,scalearn", "--seeds", 2, "--epochs", 1, "--quiet", "--out", out, "--own",
     )  # fmt: skip
     told = scalearn(*words)
-    assert f"copied to {out / 'best'}" in told.replace("\n", "") and (out / "best" / "scalearn.json").is_file()
+    assert f": {out / 'best-own'}" in told and (out / "best-own" / "scalearn.json").is_file()
     first = {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")}
     table = (out / "table-own.md").read_text()
     assert len(first) == 8 and "| scalearn | shelf + own | 128 |" in table
     scalearn(*words)
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")} == first
     assert (out / "table-own.md").read_text() == table
+
+
+def test_compare_needs_no_test_rows(scalearn, rows: Path, tiny_backbone: str, shelf_folder: Path) -> None:
+    out = shelf_folder.parent / "runs"
+    words = ("compare", "--train-file", rows, "--sources", shelf_folder, "--backbone", tiny_backbone, "--epochs", 1)
+    told = scalearn(*words, "--methods", "head,scalearn", "--seeds", 1, "--quiet", "--out", out)
+    assert "seed 0  dev accuracy" in told and "test" not in told.split("the table")[0]
+    assert f", too high, for it was chosen by these rows): {out / 'best'}" in told
+    assert "| method | sources | trained | with head | dev accuracy | seconds a run |" in (out / "table.md").read_text()
+    assert scalearn("predict", out / "best", "a good film")
+    before = sorted(out.iterdir())
+    (out / "best" / "scalearn.json").rename(out / "best" / "mine.json")
+    with pytest.raises(AssertionError, match="best is not replaced"):
+        scalearn(*words, "--methods", "adapter", "--out", out)
+    assert sorted(out.iterdir()) == before, "told before anything is trained"
 
 
 @pytest.mark.parametrize("command", ["demo", "train", "transfer", "evaluate", "predict", "fold", "sources", "compare"])

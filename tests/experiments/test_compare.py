@@ -11,10 +11,9 @@ import pytest
 
 from scalearn.backbones import Backbone
 from scalearn.errors import InputError
-from scalearn.experiments import Run, compare, keep_best, markdown, summarise
+from scalearn.experiments import Run, compare, markdown, summarise
 from scalearn.experiments.compare import sources_markdown
 from scalearn.experiments.draw import Draw
-from scalearn.model import TransferModel
 from scalearn.shelf import Shelf
 from scalearn.sources import Source
 from scalearn.tasks import Task
@@ -118,43 +117,6 @@ def test_without_test_rows_dev_rows_are_what_is_told(task: Task, shelf: Shelf, t
     assert "dev accuracy | seconds" in table and f"{rows[0].dev:.1f} ± {rows[0].spread:.1f} |" in table
     with pytest.raises(InputError, match="no dev rows: a comparison needs train and dev"):
         compare(replace(task, splits={"train": task.splits["train"]}), **given)
-
-
-def test_the_best_is_what_dev_rows_prefer_and_works_in_its_place(
-    target: Task, shelf_folder: Path, tiny_backbone: str, tmp_path: Path
-) -> None:
-    runs = compare(
-        target,
-        methods=["adapter", "scalearn-uniform"],
-        seeds=[0, 1],
-        sources=Shelf(shelf_folder),
-        backbone=tiny_backbone,
-        changes=CHANGES,
-        folder=tmp_path / "runs",
-        progress=False,
-    )
-
-    def scored(*devs: float) -> list[Run]:
-        """The same runs with other scores: adapter, scalearn-uniform, and both again with the next seed."""
-        return [
-            replace(run, metrics={"dev": {"accuracy": dev}, "test": {"accuracy": 1 - dev}})
-            for run, dev in zip(runs, devs, strict=True)
-        ]
-
-    folder = tmp_path / "runs"
-    for devs, method, seed in (
-        ((0.9, 0.6, 0.1, 0.8), "scalearn-uniform", 1),  # the highest score of all is of a method with a lower mean
-        ((0.75, 0.5, 0.5, 0.75), "adapter", 0),  # of equal means the earlier
-    ):
-        best, place = keep_best(scored(*devs), folder, main_metric="accuracy")
-        assert (best.method, best.seed, place) == (method, seed, folder / "best")
-        model = TransferModel.from_pretrained(place)
-        assert model.method.name == method
-        assert model.facts["trained_parameters"] == best.parameters
-        assert {p.name: p.read_bytes() for p in place.iterdir() if p.is_file()} == {
-            p.name: p.read_bytes() for p in (folder / best.model).iterdir() if p.is_file()
-        }
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_the_table_has_mean_and_spread() -> None:

@@ -17,6 +17,7 @@ from scalearn import sites
 from scalearn.backbones import Backbone, load_backbone
 from scalearn.errors import InputError
 from scalearn.methods import UniformAverage
+from scalearn.ranking import TaskEvidence
 from scalearn.ranking.evidence import RANKING_ROWS
 from scalearn.sources import Source
 from scalearn.tasks import Task
@@ -108,6 +109,17 @@ def test_a_model_of_the_best_two(known: sl.Shelf, target: Task, tiny_backbone: s
     )
     assert tuple(source.name for source in model.sources) == ranking.best(2)
     assert model.omega().shape[1] == 2
+
+
+def test_sources_are_passed_over_once(
+    known: sl.Shelf, target: Task, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, original = [], TaskEvidence._under
+    monkeypatch.setattr(TaskEvidence, "_under", lambda *given: passes.append(1) or original(*given))
+    sl.TransferModel.from_backbone(
+        tiny_backbone, task=target, method=sl.ScaLearn(init="rank"), sources=known, top_sources=2
+    )
+    assert len(passes) == len(known), "the start asks for a ranking of the best two, which knows them already"
 
 
 def test_top_sources_are_of_a_shelf(target: Task, tiny_backbone: str) -> None:

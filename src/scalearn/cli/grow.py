@@ -123,8 +123,8 @@ def _tell(one: Grown) -> None:
     _console.print(f"{escape(one.task)}: {len(one.sources)} sources, {one.seconds:.0f} s")
     if one.idle:
         _console.print(
-            "  no step of its own source scored higher on dev rows than the start: to the next targets it adds next to "
-            f"nothing, and can be left out (remove its folder {escape(one.task)} from the shelf)",
+            "  no step of its own source scored higher on dev rows than the start: to others it adds next to nothing; "
+            f"transfer --exclude {escape(one.task)} leaves it out",
             soft_wrap=True,
         )
 

@@ -95,7 +95,6 @@ def _learn(
     from scalearn.backbones import chosen_backbone
     from scalearn.methods import changed, recipe_for, resolved, suited
     from scalearn.model import TransferModel
-    from scalearn.quantised import is_quantised
     from scalearn.training import train
 
     refuse_existing(out, overwrite=training.overwrite)  # before minutes of loading, not after
@@ -107,9 +106,9 @@ def _learn(
     method = suited(method, training.protocol, rows=rows)
     recipe = recipe_for(method, training.protocol, rows=rows, kind=task.kind, task=task.name, few_shot=few_shot)
     recipe = changed(recipe, training.changes())
-    backbone = chosen_backbone(training.backbone, pooling=training.pooling, sites=training.sites)
-    if not is_quantised(backbone.model):  # which stands where it was loaded
-        backbone.model.to(device)  # before sources are ranked on it
+    backbone = chosen_backbone(  # on the device before sources are ranked
+        training.backbone, pooling=training.pooling, sites=training.sites, device=device
+    )
     model = TransferModel.from_backbone(
         backbone, task=task, method=method, sources=shelf, top_sources=top_sources, seed=training.seed
     )

@@ -51,21 +51,25 @@ def compare(
 ) -> None:
     """Several methods and seeds on one target: a table with spread, and the model that dev rows prefer in OUT/best.
 
-    Stopped, the same command goes on.
+    Stopped, the same command goes on. Test rows need not be there; a dev score that was chosen by is too high. Of equal
+    methods the one named first is best; what an earlier call left in OUT/best (with --own in OUT/best-own) is replaced.
 
     Example: `scalearn compare rte --data glue/ --train-rows 500 --exclude rte --out runs/rte-500`
     """
     from scalearn.experiments import compare as run_all
-    from scalearn.experiments import keep_best, markdown, summarise
+    from scalearn.experiments import markdown, summarise
+    from scalearn.experiments.best import best_of, best_place, keep
     from scalearn.experiments.compare import explained_methods, sources_markdown
 
     task = target.whole()
     names = o.split_names(methods)
+    shelf = sources.shelf(task)
+    place = best_place(out, sources=shelf, own=own)
     runs = run_all(
         task,
         methods=names,
         seeds=range(seeds),
-        sources=sources.shelf(task),
+        sources=shelf,
         backbone=backbone,
         protocol=protocol,
         draw=target.draw(),
@@ -87,15 +91,17 @@ def compare(
     _console.print(_score_table(rows, title=task.name, metric=task.main_metric))
     table = out / ("table-own.md" if own else "table.md")
     write_text(table, markdown(rows, main_metric=task.main_metric))
-    _console.print(f"the table as Markdown: {table}")
-    best, place = keep_best(runs, out, main_metric=task.main_metric)
-    score = 100 * best.metrics["dev"][task.main_metric]
-    _console.print(f"best on dev rows: {best.method}, seed {best.seed} ({score:.1f}), copied to {place}")
+    _console.print(f"the table as Markdown: {escape(str(table))}", soft_wrap=True)
     if explained := explained_methods(runs):
         for warning in (warning for method in explained for warning in method.warnings):
             _console.print(f"[bold yellow]warning:[/] {escape(warning)}", soft_wrap=True)
         write_text(out / "sources.md", sources_markdown(runs))
-        _console.print(f"what each source did: {out / 'sources.md'}")
+        _console.print(f"what each source did: {escape(str(out / 'sources.md'))}", soft_wrap=True)
+    best = best_of(runs, main_metric=task.main_metric)
+    keep(best, out, place)
+    score = f"{100 * best.metrics['dev'][task.main_metric]:.1f}"
+    told = score if "test" in best.metrics else f"{score}, too high, for it was chosen by these rows"
+    _console.print(f"best on dev rows: {best.method}, seed {best.seed} ({told}): {escape(str(place))}", soft_wrap=True)
 
 
 def demo(

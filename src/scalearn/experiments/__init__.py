@@ -13,9 +13,9 @@ A recipe, from its file to its report, in the order of the modules that see it:
 
 What one model's sources did is written by ``explained``; a shelf grows by ``growth``, and ``grown`` says what was made.
 Beside recipes, ``compare`` and ``probe`` are small experiments of one command each, ``demo`` and ``page`` the one that
-ships, and ``counting`` trains nothing.
+ships, and ``counting`` trains nothing. ``best`` keeps the model of a comparison that dev rows prefer.
 """
 
-from scalearn.experiments.compare import Row, Run, compare, keep_best, markdown, summarise
+from scalearn.experiments.compare import Row, Run, compare, markdown, summarise
 
-__all__ = ["Row", "Run", "compare", "keep_best", "markdown", "summarise"]
+__all__ = ["Row", "Run", "compare", "markdown", "summarise"]

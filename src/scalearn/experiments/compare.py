@@ -5,7 +5,6 @@ Stopped at any moment, a comparison goes on where it stood (`scalearn.experiment
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import tempfile
 import time
@@ -17,7 +16,6 @@ from typing import Any
 
 import torch
 
-from scalearn.atomic import new_folder
 from scalearn.backbones import MINILM, load_backbone
 from scalearn.errors import InputError
 from scalearn.experiments.draw import ALL_ROWS, Draw
@@ -34,9 +32,6 @@ from scalearn.shelf import Shelf
 from scalearn.sources import Source
 from scalearn.tasks import Task
 from scalearn.training import train
-
-BEST = "best"
-"""The folder of the model that dev rows prefer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,34 +302,6 @@ def markdown(rows: Sequence[Row], *, main_metric: str) -> str:
         counts = (f"{row.method_parameters:,}", f"{total:,}")
         cells.append((row.method, sources, *counts, *score_cells(row), f"{row.seconds:.0f}"))
     return markdown_table(headings, cells, names=2)
-
-
-def keep_best(runs: Sequence[Run], folder: Path, *, main_metric: str) -> tuple[Run, Path]:
-    """Copies the model that dev rows prefer to ``best`` in the folder of the comparison; test rows have no say.
-
-    Of the method with the highest mean dev score, the earlier of equal ones, it is the seed with the highest. What was
-    ``best`` before is replaced.
-
-    Args:
-        runs: of one call of `compare`.
-        folder: where that kept them.
-        main_metric: of the task.
-
-    Returns:
-        The run, and the model's folder.
-    """
-
-    def dev(run: Run) -> float:
-        return run.metrics["dev"][main_metric]
-
-    means = {
-        name: statistics.fmean(dev(run) for run in runs if run.method == name) for name in (r.method for r in runs)
-    }
-    chosen = max(means, key=means.__getitem__)
-    best = max((run for run in runs if run.method == chosen), key=dev)
-    with new_folder(folder / BEST, overwrite=True) as aside:  # a sibling, so that it finds its sources
-        shutil.copytree(folder / best.model, aside, dirs_exist_ok=True)
-    return best, folder / BEST
 
 
 def explained_methods(runs: Sequence[Run]) -> list[Explained]:

@@ -54,7 +54,10 @@ class Grown:
     own: Scores
     """Of its own source."""
     idle: bool
-    """Whether no step of training its own source scored higher on dev rows than the start: it adds next to nothing."""
+    """Whether no step of training its own source scored higher on dev rows than the start: it adds next to nothing.
+
+    The start is scored on small data only (`Recipe.head_start`); else it is False.
+    """
     seconds: float
     """Of this call; what was found takes none."""
 

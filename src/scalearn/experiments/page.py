@@ -51,7 +51,7 @@ def write_page(
     Args:
         path: of the HTML file; replaced if it exists.
         task: the target.
-        rows: the table, a row per method.
+        rows: the table, a row per method, with test scores.
         sources: the shelf, in the order of omega's rows.
         omega: (T, L), mean over dimensions.
         starts: where the omega of each source began.
@@ -69,7 +69,7 @@ def write_page(
         task=task,
         counts={split: len(data) for split, data in task.splits.items()},
         rows=rows,
-        best=max(row.test or 0.0 for row in rows),
+        best=max(row.test for row in rows if row.test is not None),
         sources=sources,
         begun=_begun([source.name for source in sources], starts),
         heatmap=Markup(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback
 
 from scalearn.atomic import writable, write_text
-from scalearn.backbones import load_backbone
+from scalearn.backbones import chosen_backbone, load_backbone
 from scalearn.cards import CARD
 from scalearn.errors import InputError
 from scalearn.experiments.draw import Draw
@@ -255,7 +255,7 @@ class Runner:
             assert isinstance(run.recipe, Recipe)
             (task,) = tasks
             model = TransferModel.from_backbone(
-                run.backbone,
+                chosen_backbone(run.backbone, device=self.device),  # before sources are ranked
                 task=task,
                 method=run.method,
                 sources=sources,

@@ -147,7 +147,11 @@ class TaskEvidence:
         )
 
     def only(self, names: Sequence[str]) -> TaskEvidence:
-        """Evidence of these sources, in the order given; no features of a source alone are computed again."""
+        """Evidence of these sources, in the order given; no features of a source alone are computed again.
+
+        Args:
+            names: of sources that there is evidence about.
+        """
         by_name = {source.name: source for source in self.sources}
         fewer = TaskEvidence(
             self.backbone,

@@ -139,7 +139,16 @@ def rank_sources(
 
 
 def ranked(evidence: TaskEvidence, *, by: Sequence[Criterion] = (), progress: bool = False) -> Ranking:
-    """Ranks the sources of evidence (`TaskEvidence.for_ranking`), which keeps what was computed: see `rank_sources`."""
+    """Ranks the sources that there is evidence about, which keeps what was computed for who asks next.
+
+    Args:
+        evidence: of as many rows as a ranking looks at: `TaskEvidence.for_ranking`.
+        by: see `rank_sources`.
+        progress: see `rank_sources`.
+
+    Raises:
+        InputError: the rows say nothing, or a criterion asked for is not possible.
+    """
     started = time.perf_counter()
     rows = evidence.row_count
     if set(DECIDING) & set(by) or not by:  # what takes the time, done here for the bar's sake
