@@ -115,6 +115,10 @@ def test_means_are_compared_on_the_same_targets_and_draws(records: list[Record])
         assert {target for target, _ in cut[k, "full"]} == set(TARGETS) - {"cb", "copa"}
         assert ("wic", 3) not in cut[k, "scalearn"]
     assert comparable({}, methods=("full",), rows=ROWS) == {}
+    first = [r for r in records if r.method != "full" or r.draw == 0]
+    both = [comparable(scores_of(first), methods=("scalearn", "full"), rows=ROWS, by_runs=by) for by in (False, True)]
+    assert [sorted({draw for _, draw in cut[100, "scalearn"]}) for cut in both] == [[0], [0, 1, 2, 3, 4]]
+    assert [(100, "full") in cut for cut in both] == [True, False], "one draw would cost the others four"
 
 
 # ---- tables
@@ -249,7 +253,7 @@ def test_plots_are_drawn_of_what_there_is(tmp_path: Path, records: list[Record])
     (docs / "small-data.md").write_text("# Ours\n<!-- table: bars -->\n<!-- end -->\n", encoding="utf-8")
     files = report(records, ours="scalearn", out=out, docs=docs)
     pictures = [path for path in files if path.suffix == ".png"]
-    assert len(pictures) == 3 and all(2_000 < path.stat().st_size <= 100_000 for path in pictures)
+    assert len(pictures) == 4 and all(2_000 < path.stat().st_size <= 100_000 for path in pictures)
     assert "| minus adapter, mean: >= 5, interval above 0 | 100 | +" in (docs / "small-data.md").read_text("utf-8")
     some = [record for record in records if record.k != 100]
     assert plots.score_against_parameters(some, ours="scalearn") is None

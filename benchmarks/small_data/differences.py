@@ -121,11 +121,17 @@ def mean_over_draws(runs: Runs) -> tuple[float, float | None]:
     return mean, float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
 
 
-def comparable(scores: Scores, *, methods: Iterable[str], rows: Iterable[int]) -> Scores:
+def comparable(scores: Scores, *, methods: Iterable[str], rows: Iterable[int], by_runs: bool = False) -> Scores:
     """Scores cut down to targets and draws where means can be compared, between methods and along rows.
 
     At each number of rows a method counts that has at least half as many targets as the one that has most, and a number
     of rows counts likewise. Kept are the runs that all that count have, of targets that remain at all numbers of rows.
+
+    Args:
+        scores: of all runs.
+        methods: that may count.
+        rows: that may count.
+        by_runs: a method counts by its runs instead, so that one of a single draw does not cost the others theirs.
     """
     wanted = list(methods)
     targets = {
@@ -133,9 +139,13 @@ def comparable(scores: Scores, *, methods: Iterable[str], rows: Iterable[int]) -
         for k in rows
     }
     most = {k: max(map(len, own.values()), default=0) for k, own in targets.items()}
-    kept = {
-        k: [method for method, has in own.items() if 2 * len(has) >= most[k]]
+    sizes = {
+        k: {method: len(scores[k, method]) if by_runs else len(has) for method, has in own.items()}
         for k, own in targets.items()
+    }
+    kept = {
+        k: [method for method, size in own.items() if 2 * size >= max(own.values())]
+        for k, own in sizes.items()
         if most[k] and 2 * most[k] >= max(most.values())
     }
     if not kept:

@@ -25,6 +25,10 @@ WIDTH = 7.0
 """Inches; at 130 dots an inch, 910 pixels."""
 AT = 100
 """Rows of the plots that show one number of rows."""
+PAIR_ROWS = (16, 32, 100)
+"""Rows of the plot of text pairs: with more there are few such targets, and no run of SetFit."""
+PAIR_METHODS = ("setfit",)
+"""Those that were run on text pairs alone."""
 STYLES: Mapping[str, dict[str, Any]] = {
     "scalearn": {"color": "#d55e00", "marker": "o"},
     "adapter": {"color": "#0072b2", "marker": "s"},
@@ -44,6 +48,7 @@ def draw(folder: Path, records: Sequence[Record], *, ours: str) -> list[str]:
     """Draws what can be drawn of the records; the names of the files in the folder."""
     figures = {
         "score-against-rows.png": score_against_rows(records, ours=ours),
+        "score-against-rows-pairs.png": score_against_rows(records, ours=ours, rows=PAIR_ROWS, pairs=True),
         "score-against-parameters.png": score_against_parameters(records, ours=ours),
         "difference-to-adapter.png": difference_to_adapter(records),
     }
@@ -56,11 +61,22 @@ def draw(folder: Path, records: Sequence[Record], *, ours: str) -> list[str]:
     return list(drawn)
 
 
-def score_against_rows(records: Sequence[Record], *, ours: str) -> Figure | None:
-    """A line for each main method; bars are 95 % over draws, of these same targets."""
-    methods = [ours, *(name for name in STYLES if name != ours)]
-    rows = sorted({record.k for record in records})
-    scores = comparable(scores_of(records), methods=methods, rows=rows)
+def score_against_rows(
+    records: Sequence[Record], *, ours: str, rows: Sequence[int] = (), pairs: bool = False
+) -> Figure | None:
+    """A line for each main method; bars are 95 % over draws, of these same targets.
+
+    Args:
+        records: of all runs.
+        ours: the method that is compared.
+        rows: that are shown; all there are if none are given.
+        pairs: show classification of two texts alone, as SetFit was run on no other.
+    """
+    methods = [ours, *(name for name in STYLES if name != ours and (pairs or name not in PAIR_METHODS))]
+    if pairs:
+        records = [record for record in records if record.pair and record.kind == "classification"]
+    rows = sorted({record.k for record in records if not rows or record.k in rows})
+    scores = comparable(scores_of(records), methods=methods, rows=rows, by_runs=True)
     if not scores:
         return None
     shown = [method for method in methods if any((k, method) in scores for k in rows)]
@@ -101,7 +117,8 @@ def score_against_rows(records: Sequence[Record], *, ours: str) -> Figure | None
     axes.set_xlim(ticks[0] * 0.9, right * (right / ticks[0] * 1.3) ** 0.27)
     axes.set_xlabel("training rows")
     targets = list(dict.fromkeys(target for runs in scores.values() for target, _ in runs))
-    _titled(axes, f"Score against training rows, mean over {len(targets)} targets", _below(targets))
+    kind = "text-pair targets" if pairs else "targets"
+    _titled(axes, f"Score against training rows, mean over {len(targets)} {kind}", _below(targets))
     return figure
 
 
