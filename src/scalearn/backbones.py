@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import cached_file
@@ -239,7 +239,7 @@ def chosen_backbone(
             declare(given.model, sites)
         chosen = replace(given, pooling=pooling or given.pooling)
     if device is not None and not is_quantised(chosen.model):
-        nn.Module.to(chosen.model, device)
+        chosen.model.to(device)
     return chosen
 
 

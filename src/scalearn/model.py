@@ -18,7 +18,8 @@ from scalearn.adapted import AdaptedModel, seeded
 from scalearn.atomic import new_folder
 from scalearn.backbones import MINILM, Backbone
 from scalearn.combinable import COMBINABLE, tensors_of
-from scalearn.deltas import Lora, Omega, Scaled
+from scalearn.deltas import Lora, Scaled
+from scalearn.deltas.scaling import acting
 from scalearn.encoding import Features
 from scalearn.errors import InputError
 from scalearn.families import Family
@@ -195,7 +196,7 @@ class TransferModel(AdaptedModel):
                 "the sources act on maps of unequal width: read model.placement[site][layer].omega instead"
             )
         with torch.no_grad():
-            return torch.stack([o.constrained() if isinstance(o, Omega) else o() for o in omegas])
+            return torch.stack([acting(omega) for omega in omegas])
 
     def fold(self) -> TransferModel:
         """Replaces sources and coefficients by one ordinary delta per site, in place; returns itself.
